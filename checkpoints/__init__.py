@@ -1,0 +1,1 @@
+"""What has been done: the lake's layout, offsets, generations, the ledger and the positions."""

@@ -1,0 +1,73 @@
+"""Where everything lies below the root of a lake."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from pyarrow import fs
+
+from checkpoints.errors import LakeNotWritable
+
+_GENERATION = re.compile(r"^g(\d+)$")
+
+
+@dataclass(frozen=True)
+class Lake:
+    """The layout of one lake.
+
+    | path                                                          | what                                   |
+    |---------------------------------------------------------------|----------------------------------------|
+    | `<root>/<layer>/<table>`                                      | a Delta table                          |
+    | `<root>/_checkpoints/<query>/g<N>`                            | Spark's checkpoint, one per generation |
+    | `<root>/_errors/<layer>/<table>/dt=<date>/run_id=<uuid>`      | the rejected records of one batch      |
+    """
+
+    root: str
+
+    @classmethod
+    def at(cls, root: str) -> Lake:
+        """The lake at a path or URI; a path is made absolute."""
+        return cls(root.rstrip("/") if "://" in root else str(Path(root).expanduser().resolve()))
+
+    def table(self, name: str) -> str:
+        """The folder of a table."""
+        layer, table = name.split(".")
+        return f"{self.root}/{layer}/{table}"
+
+    def errors(self, name: str) -> str:
+        """The folder of a table's error lane."""
+        layer, table = name.split(".")
+        return f"{self.root}/_errors/{layer}/{table}"
+
+    def checkpoint(self, query: str, generation: int) -> str:
+        """The folder of a query's checkpoint in one generation."""
+        return f"{self.root}/_checkpoints/{query}/g{generation}"
+
+    def generation(self, query: str) -> int:
+        """The newest generation of a query's checkpoint; 0 where there is none yet."""
+        filesystem, path = self.filesystem(f"{self.root}/_checkpoints/{query}")
+        found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        numbers = [int(match[1]) for info in found if (match := _GENERATION.match(info.base_name))]
+        return max(numbers, default=0)
+
+    def filesystem(self, path: str) -> tuple[fs.FileSystem, str]:
+        """The file system of a path below this lake, and the path as that file system names it."""
+        if "://" not in path:
+            return fs.LocalFileSystem(), path
+        filesystem, inner = fs.FileSystem.from_uri(path)
+        return filesystem, str(inner)
+
+    def ensure_writable(self) -> None:
+        """Create the root and write a file there; raises LakeNotWritable."""
+        filesystem, root = self.filesystem(self.root)
+        probe = f"{root}/.writable-{uuid.uuid4().hex}"
+        try:
+            filesystem.create_dir(root, recursive=True)
+            with filesystem.open_output_stream(probe) as stream:
+                stream.write(b"")
+            filesystem.delete_file(probe)
+        except OSError as error:
+            raise LakeNotWritable(self.root, error.strerror or str(error)) from error

@@ -1,0 +1,27 @@
+"""How far a table has come, kept in its own log as Delta transaction identifiers.
+
+A position commits with the rows that it stands for, and every snapshot keeps it.
+https://github.com/delta-io/delta/blob/master/PROTOCOL.md#transaction-identifiers
+"""
+
+from __future__ import annotations
+
+from deltalake import DeltaTable
+
+GENERATION_PROPERTY = "sluice.generation"
+
+
+def app_id(upstream: str, step: str, generation: int) -> str:
+    """The name under which a step's position in its upstream (or query) is kept."""
+    return f"{upstream}/{step}/g{generation}"
+
+
+def generation(table: DeltaTable) -> int:
+    """The generation of a table's positions."""
+    return int(table.metadata().configuration.get(GENERATION_PROPERTY) or 0)
+
+
+def position(table: DeltaTable, app: str) -> int | None:
+    """The batch id or upstream version that the table holds under `app`; None where it holds none."""
+    found = table.transaction_version(app)
+    return None if found is None else int(found)

@@ -1,0 +1,1 @@
+"""Real Kafka, PostgreSQL and Debezium without Docker, for `sluice demo`, `sluice stack` and the tests."""

@@ -1,0 +1,164 @@
+"""The whole embedded stack: a Kafka broker, PostgreSQL, and Debezium between them."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psycopg
+
+from deploy import jars
+from deploy.embedded.component import TIMEOUT_SECONDS, Component
+from deploy.embedded.connect import Capture, KafkaConnect
+from deploy.embedded.errors import MissingTablesError, NotRunningError
+from deploy.embedded.kafka import KafkaBroker
+from deploy.embedded.postgres import DATABASE, PostgreSQL
+from deploy.embedded.shop import TABLES
+
+PARTS = ("kafka", "postgresql", "connect", "logs")
+
+
+class EmbeddedStack:
+    """Broker and PostgreSQL from `start` on, Debezium from `start_connect` on, once the tables are there.
+
+    Use it as a context manager. Its data lie in `folder` (default: a new temporary folder), one folder per
+    part, its logs in `folder/logs`; all of that is removed at the end unless `keep`. It is stopped at the
+    end of the block, and if this program ends in any other way, SIGKILL included, by its guardians.
+
+    `tables` are the tables that Debezium captures, as `schema.table`.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None = None,
+        tables: Sequence[str] = TABLES,
+        *,
+        keep: bool = False,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
+        self.tables = tuple(tables)
+        self._keep, self._timeout_seconds = keep, timeout_seconds
+        self._temporary = folder is None
+        if folder is None:
+            self.folder = Path(tempfile.mkdtemp(prefix="sluice-stack-")).resolve()
+            self.folder.chmod(0o711)  # PostgreSQL's account passes through
+        else:
+            self.folder = folder.expanduser().resolve()
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self.logs = self.folder / "logs"
+        self.kafka = KafkaBroker(
+            self.folder / "kafka",
+            logs=self.logs,
+            timeout_seconds=timeout_seconds,
+            remove_when_orphaned=self._removable(),
+        )
+        self.postgres = PostgreSQL(
+            self.folder / "postgresql",
+            logs=self.logs,
+            timeout_seconds=timeout_seconds,
+            remove_when_orphaned=self._removable(),
+        )
+        self._connect: KafkaConnect | None = None
+
+    @property
+    def connect(self) -> KafkaConnect:
+        """Connect, once `start_connect` has been called."""
+        if self._connect is None:
+            raise NotRunningError("Connect", "Create the tables, then call start_connect().")
+        return self._connect
+
+    @property
+    def pids(self) -> dict[str, tuple[int, ...]]:
+        """By part, the running process and its guardian."""
+        return {part.name: part.pids for part in self._parts() if part.pids}
+
+    def start(self) -> None:
+        """Start the broker and PostgreSQL side by side; neither is left if one fails or the user stops it."""
+        jars.resolve("embedded")
+        try:
+            with ThreadPoolExecutor(2, "sluice-stack") as pool:
+                starts = [pool.submit(part.start) for part in (self.kafka, self.postgres)]
+                try:
+                    done, _ = wait(starts, return_when=FIRST_EXCEPTION)
+                    for start in done:
+                        start.result()
+                except BaseException:
+                    self.kafka.abandon()
+                    self.postgres.abandon()
+                    raise
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_connect(self, capture: Capture | None = None) -> KafkaConnect:
+        """Start Debezium on the tables and return when its connector runs.
+
+        `capture` says more than `tables` does: schema envelope, partitions, settings of the connector. A
+        second call starts it again as it was, or with the new capture on the same slot and offsets.
+        Errors: `MissingTablesError` for tables that are not there, `StartError`.
+        """
+        wanted = capture or (self._connect.capture if self._connect else Capture(self.tables))
+        self._require_tables(wanted.tables)
+        if self._connect is None or self._connect.capture != wanted:
+            if self._connect is not None:
+                self._connect.stop()
+            self._connect = KafkaConnect(
+                self.folder / "connect",
+                bootstrap=self.kafka.bootstrap,
+                source=self.postgres.replication,
+                capture=wanted,
+                logs=self.logs,
+                timeout_seconds=self._timeout_seconds,
+                remove_when_orphaned=self._removable(),
+            )
+        self._connect.start()
+        return self._connect
+
+    def create_topics(self, partitions: Mapping[str, int]) -> None:
+        """Create Kafka topics, by name with their number of partitions; one that exists is left as it is."""
+        self.kafka.create_topics(partitions)
+
+    def stop(self) -> None:
+        """Stop what runs, Connect first, and remove the data unless they are kept; harmless to repeat."""
+        with ExitStack() as steps:
+            if not self._keep:
+                steps.callback(self._remove_data)
+            for part in self._parts():
+                steps.callback(part.stop)
+
+    def __enter__(self) -> Self:
+        """Start the broker and PostgreSQL."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop everything."""
+        self.stop()
+
+    def _parts(self) -> list[Component]:
+        return [self.kafka, self.postgres, *([self._connect] if self._connect else [])]
+
+    def _removable(self) -> list[Path]:
+        if self._keep:
+            return []
+        return [self.folder] if self._temporary else [self.folder / part for part in PARTS]
+
+    def _remove_data(self) -> None:
+        self.postgres.remove_data()
+        for path in self._removable():
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _require_tables(self, tables: Sequence[str]) -> None:
+        with psycopg.connect(self.postgres.admin_dsn) as connection:
+            found = connection.execute("SELECT schemaname || '.' || tablename FROM pg_tables").fetchall()
+        missing = sorted(set(tables) - {name for (name,) in found})
+        if missing:
+            raise MissingTablesError(missing, DATABASE)

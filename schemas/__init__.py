@@ -1,0 +1,1 @@
+"""What data must look like: contracts, table specs, settings, and their compilation to Spark expressions."""

@@ -1,0 +1,85 @@
+"""The names and types of the columns that Sluice adds to tables, in one place."""
+
+from __future__ import annotations
+
+from pyspark.sql.types import (
+    BinaryType,
+    BooleanType,
+    DateType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+INGEST_TS = "_ingest_ts"
+BATCH_ID = "_batch_id"
+SOURCE_SYSTEM = "_source_system"
+RUN_DATE = "_run_date"
+TOPIC = "_topic"
+PARTITION = "_partition"
+OFFSET = "_offset"
+KAFKA_TS = "_kafka_ts"
+KEY = "_key"
+SOURCE_POSITION = "_source_position"
+CONTRACT_VERSION = "_contract_version"
+RESCUED_DATA = "_rescued_data"
+SEQUENCE = "_sequence"
+DELETED = "_deleted"
+
+INGEST_METADATA = (INGEST_TS, BATCH_ID, SOURCE_SYSTEM, RUN_DATE)
+"""On every table: when (TIMESTAMP) and by which run (uuid) a row came, from where, and the day of that run."""
+
+BRONZE_METADATA = (
+    TOPIC,
+    PARTITION,
+    OFFSET,
+    KAFKA_TS,
+    KEY,
+    SOURCE_POSITION,
+    CONTRACT_VERSION,
+    RESCUED_DATA,
+)
+
+POSITION_TYPE = StructType(
+    [
+        StructField("epoch", IntegerType()),
+        StructField("major", LongType()),
+        StructField("minor", LongType()),
+        StructField("row", LongType()),
+        StructField("partition", IntegerType()),
+        StructField("offset", LongType()),
+    ]
+)
+"""Where a change stands in its source's order; structs compare field by field, so `>` is that order.
+
+| source          | major         | minor                               | row           |
+|-----------------|---------------|-------------------------------------|---------------|
+| PostgreSQL      | LSN           | 0 for a snapshot read, 1 for a change | 0           |
+| MySQL           | binlog number | binlog position                     | row in event  |
+| a plain topic   | Kafka offset  | Kafka partition                     | 0             |
+
+`epoch` grows when an operator accepts a recreated topic or a restored source. `partition` and `offset` break ties
+between copies of one change. The first four fields name the change itself: two records that agree in them and in the
+key are one change, delivered twice.
+"""
+
+CHANGE_IDENTITY = ("epoch", "major", "minor", "row")
+
+METADATA_TYPES = {
+    INGEST_TS: TimestampType(),
+    BATCH_ID: StringType(),
+    SOURCE_SYSTEM: StringType(),
+    RUN_DATE: DateType(),
+    TOPIC: StringType(),
+    PARTITION: IntegerType(),
+    OFFSET: LongType(),
+    KAFKA_TS: TimestampType(),
+    KEY: BinaryType(),
+    SOURCE_POSITION: POSITION_TYPE,
+    CONTRACT_VERSION: StringType(),
+    RESCUED_DATA: StringType(),
+    DELETED: BooleanType(),
+}

@@ -1,0 +1,98 @@
+"""Reads a pipeline's folder and checks all of it, so that every problem is told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from schemas.contract import SUFFIX
+from schemas.contract_file import read_contract
+from schemas.errors import InvalidPipeline, Problem
+from schemas.folder import Folder
+from schemas.pipeline import Pipeline
+from schemas.spec_file import read_spec
+from schemas.suggest import quoted
+from schemas.validate import problems_of
+from schemas.yaml_lines import NotYaml, parse
+
+CONTRACTS: Final = "contracts"
+TABLES: Final = "tables"
+RULES: Final = "dq.yml"
+
+
+def load(folder: Path) -> Pipeline:
+    """The pipeline that `folder` describes; raises InvalidPipeline with all that is wrong, and nothing else.
+
+    It reads `contracts/*.schema.json`, `tables/*.yml` and, if there is one, `dq.yml`. Neither a JVM nor a
+    network is needed; what only Spark's analyzer can tell (types, functions) is left to the service's start.
+    """
+    if not folder.is_dir():
+        raise InvalidPipeline(
+            [
+                Problem(
+                    folder,
+                    0,
+                    "",
+                    "There is no such folder.",
+                    "Set `pipeline` to the folder that holds `tables/`.",
+                )
+            ]
+        )
+    problems = [*_strays(folder), *_rules_problems(folder / RULES)]
+    contracts = {
+        file.name.removesuffix(SUFFIX): read_contract(file) for file in _files(folder / CONTRACTS, SUFFIX)
+    }
+    specs = [read_spec(file) for file in _files(folder / TABLES, ".yml")]
+    if not specs:
+        what = "The folder has no table: there is no file `tables/<layer>.<table>.yml`."
+        problems.append(Problem(folder, 0, "", what, "Add one; runbooks/ and README.md show how."))
+    for read in (*contracts.values(), *specs):
+        problems += read.problems
+    found = Folder(contracts, {spec.table: spec for spec in specs})
+    problems += problems_of(found)
+    if problems:
+        raise InvalidPipeline(list(dict.fromkeys(problems)))
+    return Pipeline(
+        folder,
+        {name: read.contract for name, read in contracts.items() if read.contract},
+        {spec.table: spec.spec for spec in specs if spec.spec},
+        {spec.table: spec.document for spec in specs},
+    )
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    return sorted(file for file in folder.glob(f"*{suffix}") if file.is_file()) if folder.is_dir() else []
+
+
+def _strays(folder: Path) -> Iterator[Problem]:
+    """Files that look as if they were meant to be read, but are not."""
+    for file in sorted((folder / TABLES).glob("*.y*ml")) if (folder / TABLES).is_dir() else []:
+        if file.suffix != ".yml":
+            yield Problem(
+                file, 0, "", "The file is not read: specs end in `.yml`.", f"Name it `{file.stem}.yml`."
+            )
+    for file in sorted((folder / CONTRACTS).glob("*.json")) if (folder / CONTRACTS).is_dir() else []:
+        if not file.name.endswith(SUFFIX):
+            remedy = f"Name it `{file.stem}{SUFFIX}`."
+            yield Problem(file, 0, "", f"The file is not read: contracts end in `{SUFFIX}`.", remedy)
+
+
+def _rules_problems(file: Path) -> Iterator[Problem]:
+    """A rule that nothing judges would be a false promise, so that any rule is refused."""
+    if not file.exists():
+        return
+    try:
+        document = parse(file.read_text(encoding="utf-8"))
+    except NotYaml as error:
+        yield Problem(file, error.line, "", f"The file is not YAML: {error.why}.", "Correct it.")
+        return
+    except (OSError, UnicodeDecodeError):
+        yield Problem(file, 0, "", "The file can not be read as UTF-8 text.", "Make it readable.")
+        return
+    for fault in document.faults:
+        yield Problem(file, fault.line, "", fault.what, "Remove it.")
+    if document.data:
+        tables = quoted(document.data) if isinstance(document.data, dict) else "the whole file"
+        what = f"Quality rules are not judged by this version, and it holds some: {tables}."
+        yield Problem(file, document.line(), "", what, "Remove them.")

@@ -1,0 +1,83 @@
+"""The service's settings: one frozen model, read from a file, the environment and the command line, in that order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Positive = Annotated[int, Field(gt=0)]
+PositiveSeconds = Annotated[float, Field(gt=0)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(_Model):
+    """How to reach the brokers."""
+
+    bootstrap_servers: str = Field("localhost:9092", description="Comma-separated host:port of the brokers.")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="How clients talk to the brokers."
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] | None = Field(
+        None, description="SASL mechanism, with a SASL_* protocol."
+    )
+    sasl_username: str | None = Field(None, description="SASL user.")
+    sasl_password: SecretStr | None = Field(None, description="SASL password; never printed.")
+    ssl_ca_location: Path | None = Field(None, description="PEM file of the authority that signed the brokers' certificates.")
+
+
+class SparkSettings(_Model):
+    """The engine's own settings."""
+
+    master: str = Field("local[2]", description="Spark master URL.")
+    driver_memory: str = Field("3g", pattern=r"^[1-9][0-9]*[mg]$", description="Heap of the driver, as 3g or 800m.")
+    shuffle_partitions: Positive = Field(4, description="Partitions of a shuffle; a few times the cores.")
+    conf: dict[str, str] = Field(default_factory=dict, description="Any other Spark settings, by name.")
+
+
+class Settings(_Model):
+    """Everything that can be set, with its unit in its name."""
+
+    lake: str = Field("./lake", description="Root folder or URI of the tables, checkpoints and error lanes.")
+    pipeline: Path = Field(
+        Path(__file__).parent, description="Folder with `contracts/`, `tables/` and `dq.yml`: what is built."
+    )
+    kafka: KafkaSettings = KafkaSettings()
+    spark: SparkSettings = SparkSettings()
+    jars_dir: Path = Field(Path("build/jars/service"), description="Folder of the jars that Spark is given.")
+    trigger_seconds: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="Least time between the starts of two micro-batches of one query, in seconds."
+    )
+    max_offsets_per_trigger: Positive = Field(
+        200_000, description="Most records that one micro-batch reads from a topic."
+    )
+    small_batch_rows: Annotated[int, Field(ge=0)] = Field(
+        100_000,
+        description="Up to this many rows a commit is made by the driver (delta-rs); above, by Spark's executors.",
+    )
+    pushdown_keys: Annotated[int, Field(ge=0)] = Field(
+        1_000, description="Up to this many affected keys are pushed into a query as literals; above, as a semi-join."
+    )
+    handover_queue: Positive = Field(
+        2, description="Batches that wait in memory for one table; with more it catches up from its upstream's log."
+    )
+    drain_seconds: PositiveSeconds = Field(60.0, description="How long a stop waits for the work in hand.")
+    restart_backoff_seconds: PositiveSeconds = Field(1.0, description="Wait before the first restart; doubles after.")
+    restart_backoff_max_seconds: PositiveSeconds = Field(60.0, description="The longest wait between two restarts.")
+    max_restarts: Annotated[int, Field(ge=0)] = Field(
+        10, description="Restarts in a row, without a batch between them, before a query is given up."
+    )
+    stall_seconds: PositiveSeconds = Field(
+        600.0, description="A batch that runs longer than this makes `/livez` fail."
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address that `/metrics`, `/livez`, `/readyz` listen on.")
+    metrics_port: Port = Field(9464, description="Port of the same; 0 takes any free one.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`auto` is for people on a terminal and JSON lines elsewhere."
+    )

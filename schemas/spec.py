@@ -1,0 +1,152 @@
+"""The frozen models of the table specs: `tables/<layer>.<table>.yml`, one file a table.
+
+A table is one of five kinds, told apart by the words its file uses:
+
+| kind      | its word                  | what it holds                                              |
+|-----------|---------------------------|------------------------------------------------------------|
+| `bronze`  | `source:`                 | every accepted record of a topic, append-only              |
+| `current` | `stored_as_scd_type: 1`   | the newest row per key                                     |
+| `history` | `stored_as: history`      | every change of a key once, deletes included               |
+| `scd2`    | `stored_as_scd_type: 2`   | the versions of a key with their validity, from a history  |
+| `derived` | `query:`                  | what a query gives, refreshed by the keys that changed     |
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Layer = Literal["bronze", "silver", "gold"]
+TableName = Annotated[str, StringConstraints(pattern=r"^(bronze|silver|gold)\.[a-z][a-z0-9_]*$")]
+ColumnName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+SequenceColumn = Annotated[str, StringConstraints(pattern=r"^(_source_position|[a-z][a-z0-9_]*)$")]
+SqlExpression = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Select = dict[ColumnName, SqlExpression]
+Keys = Annotated[tuple[ColumnName, ...], Field(min_length=1)]
+
+# How a change upstream is brought to columns of the derived table: one column of the same name, several of the
+# same names, or upstream column -> column of this table.
+Affects = ColumnName | tuple[ColumnName, ...] | dict[ColumnName, ColumnName]
+
+
+class Spec(BaseModel):
+    """What every spec has: the table's name, where it was read, how it is partitioned."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    table: TableName
+    description: str = ""
+    partition_by: tuple[ColumnName, ...] = ()
+    file: Path = Field(default=Path(), exclude=True)
+
+    @property
+    def layer(self) -> str:
+        """`bronze`, `silver` or `gold`: the part of the name before the dot."""
+        return self.table.split(".")[0]
+
+    @property
+    def name(self) -> str:
+        """The part of the name after the dot."""
+        return self.table.split(".")[1]
+
+    @property
+    def upstreams(self) -> tuple[str, ...]:
+        """The tables that this one is made from, none for bronze."""
+        return ()
+
+
+class KafkaSource(BaseModel):
+    """Where a bronze table's records come from, and how their bytes are to be read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    topic: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+    format: Literal["json", "debezium-json"]
+    source_system: Annotated[str, StringConstraints(min_length=1)] = "kafka"
+    starting_offsets: Literal["earliest", "latest"] = "earliest"
+
+
+class BronzeSpec(Spec):
+    """An append-only table of the records of one topic that keep to their contract."""
+
+    kind: Literal["bronze"] = "bronze"
+    source: KafkaSource
+    contract: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+    contract_describes: Literal["row", "envelope"] = "row"
+    keys: tuple[ColumnName, ...] = ()
+
+
+class ChangeSpec(Spec):
+    """What the tables kept from a feed of changes share: keys, order, deletes and the canonical columns."""
+
+    from_: TableName = Field(alias="from")
+    keys: Keys
+    sequence_by: Annotated[tuple[SequenceColumn, ...], Field(min_length=1)]
+    apply_as_deletes: SqlExpression | None = None
+    apply_as_truncates: SqlExpression | None = None
+    select: Annotated[Select, Field(min_length=1)]
+
+    @property
+    def upstreams(self) -> tuple[str, ...]:
+        """The one bronze table below which this one stands."""
+        return (self.from_,)
+
+
+class CurrentSpec(ChangeSpec):
+    """The newest row per key, deletes applied."""
+
+    kind: Literal["current"] = "current"
+    stored_as_scd_type: Literal[1]
+
+
+class HistorySpec(ChangeSpec):
+    """Every change of a key once, in the source's order, deletes as rows with `_deleted`."""
+
+    kind: Literal["history"] = "history"
+    stored_as: Literal["history"]
+
+
+class Scd2Spec(Spec):
+    """The versions of a key: `valid_from` (inclusive), `valid_to` (exclusive, null while open), `is_current`."""
+
+    kind: Literal["scd2"] = "scd2"
+    from_: TableName = Field(alias="from")
+    keys: Keys
+    stored_as_scd_type: Literal[2]
+    valid_from: ColumnName
+    first_version: Literal["beginning", "valid_from"] = "beginning"
+    surrogate_key: ColumnName
+    track_history_column_list: tuple[ColumnName, ...] | None = None
+    track_history_except_column_list: tuple[ColumnName, ...] | None = None
+
+    @property
+    def upstreams(self) -> tuple[str, ...]:
+        """The one history that the versions are worked out from."""
+        return (self.from_,)
+
+
+class DerivedSpec(Spec):
+    """What a query over other tables gives, one row per `grain`; refreshed by the keys that changed upstream."""
+
+    kind: Literal["derived"] = "derived"
+    grain: Keys
+    query: SqlExpression
+    affected_by: Annotated[dict[TableName, Affects], Field(min_length=1)]
+    surrogate_key: ColumnName | None = None
+
+    @property
+    def upstreams(self) -> tuple[str, ...]:
+        """The tables whose changes touch this one, in the order of the file."""
+        return tuple(self.affected_by)
+
+    def affected_columns(self, upstream: str) -> dict[str, str]:
+        """Column of the upstream -> column of this table by which a change there finds the rows here."""
+        affects = self.affected_by[upstream]
+        if isinstance(affects, dict):
+            return dict(affects)
+        return {column: column for column in ((affects,) if isinstance(affects, str) else affects)}
+
+
+TableSpec = BronzeSpec | CurrentSpec | HistorySpec | Scd2Spec | DerivedSpec

@@ -1,0 +1,118 @@
+"""The columns that each table has, worked out from its spec, its contract and the tables above it.
+
+| kind | columns |
+|------|---------|
+| `bronze` | the payload's (see `payload_type`), the bronze metadata |
+| `current` | those of `select`, `_sequence` |
+| `history` | those of `select`, `_sequence`, `_deleted` |
+| `scd2` | `surrogate_key`, the history's columns of `select`, `valid_from`, `valid_to`, `is_current` |
+| `derived` | those of the query, `surrogate_key` where it is given |
+
+and the ingest metadata on all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from pyspark.sql.types import StructField, StructType
+
+from schemas import columns as c
+from schemas import debezium
+from schemas.contract import Contract
+from schemas.spec import BronzeSpec, CurrentSpec, DerivedSpec, HistorySpec, Scd2Spec, TableSpec
+from schemas.sql import NotSql
+from schemas.sql_query import parse_query
+
+Names = tuple[str, ...]
+
+VALID_FROM: Final = "valid_from"
+VALID_TO: Final = "valid_to"
+IS_CURRENT: Final = "is_current"
+VALIDITY: Final = (VALID_FROM, VALID_TO, IS_CURRENT)
+"""What an `scd2` table says of each version."""
+
+
+def row_type(spec: BronzeSpec, contract: Contract) -> StructType | None:
+    """The type of the row that a record is about; None where an envelope's contract does not describe `after`."""
+    described = contract.row_type
+    if spec.contract_describes == "row":
+        return described
+    after = described[debezium.AFTER].dataType if debezium.AFTER in described.names else None
+    return after if isinstance(after, StructType) else None
+
+
+def payload_type(spec: BronzeSpec, contract: Contract) -> StructType | None:
+    """The columns that the payload gives a bronze table: the envelope's for Debezium, else the row's."""
+    row = row_type(spec, contract)
+    if row is None or spec.source.format == "json":
+        return row
+    return debezium.envelope_type(row)
+
+
+def bronze_type(spec: BronzeSpec, contract: Contract) -> StructType | None:
+    """All columns of a bronze table, the payload's before the metadata."""
+    payload = payload_type(spec, contract)
+    if payload is None:
+        return None
+    metadata = (*c.BRONZE_METADATA, *c.INGEST_METADATA)
+    return StructType([*payload.fields, *(StructField(name, c.METADATA_TYPES[name]) for name in metadata)])
+
+
+def column_names(
+    tables: Mapping[str, TableSpec], contracts: Mapping[str, Contract]
+) -> Callable[[str], Names | None]:
+    """A function from a table's name to the names of its columns, None where only Spark can tell them.
+
+    Tables that are missing, stand in a circle or have a query that does not parse are among those.
+    """
+    told: dict[str, Names | None] = {}
+
+    def names(table: str) -> Names | None:
+        if table not in told:
+            told[table] = None  # for a table that leads back to itself
+            spec = tables.get(table)
+            own = _own_names(spec, contracts, names) if spec is not None else None
+            told[table] = (*own, *c.INGEST_METADATA) if own is not None else None
+        return told[table]
+
+    return names
+
+
+def _own_names(
+    spec: TableSpec, contracts: Mapping[str, Contract], names: Callable[[str], Names | None]
+) -> Names | None:
+    match spec:
+        case BronzeSpec():
+            payload = payload_type(spec, contracts[spec.contract]) if spec.contract in contracts else None
+            return (*payload.names, *c.BRONZE_METADATA) if payload is not None else None
+        case CurrentSpec():
+            return (*spec.select, c.SEQUENCE)
+        case HistorySpec():
+            return (*spec.select, c.SEQUENCE, c.DELETED)
+        case Scd2Spec():
+            history = names(spec.from_)
+            if history is None:
+                return None
+            hidden = {c.SEQUENCE, c.DELETED, *c.INGEST_METADATA}
+            return (spec.surrogate_key, *(name for name in history if name not in hidden), *VALIDITY)
+        case DerivedSpec():
+            output = query_output(spec, names)
+            if output is None:
+                return None
+            return (*output, *([spec.surrogate_key] if spec.surrogate_key else []))
+
+
+def query_output(spec: DerivedSpec, names: Callable[[str], Names | None]) -> Names | None:
+    """The names of the columns that the query gives, None where they can not be told without Spark."""
+    try:
+        return parse_query(spec.query).output(names)
+    except NotSql:
+        return None
+
+
+def image_columns(bronze: StructType) -> tuple[str, ...]:
+    """The fields of the row that a Debezium event is about, as SQL names them there: `after.email`."""
+    after = bronze[debezium.AFTER].dataType if debezium.AFTER in bronze.names else None
+    return tuple(f"{debezium.AFTER}.{name}" for name in after.names) if isinstance(after, StructType) else ()

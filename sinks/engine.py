@@ -1,0 +1,138 @@
+"""The two ways to commit: a small batch by the driver through delta-rs, a large one by Spark's executors.
+
+Both take the same DataFrame and leave the same rows, change feed, positions and ledger entry behind; which one ran
+is in the entry. Measured on 2 cores, warm: MERGE of 1,000 rows 0.02 s by the driver, 2 s by Spark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from delta.tables import DeltaTable as SparkDeltaTable
+from deltalake import write_deltalake
+from pyspark.sql import DataFrame, SparkSession
+
+from sinks.commit import Commit
+from sinks.table import Table
+
+Engine = Literal["driver", "spark"]
+
+_TXN_APP = "spark.databricks.delta.write.txnAppId"
+_TXN_VERSION = "spark.databricks.delta.write.txnVersion"
+_USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+
+
+@dataclass(frozen=True)
+class Merge:
+    """A keyed MERGE of a source `s` into the table `t`: conditions are SQL that both engines read.
+
+    The clauses in their order: a matched row goes where `delete_when` holds, else it becomes the source's row where
+    `update_when` holds; an unmatched source row comes in where `insert_when` holds; a row of the table that no
+    source row matches goes where `delete_unmatched_when` holds.
+    """
+
+    on: str
+    columns: Sequence[str]
+    delete_when: str | None = None
+    update_when: str | None = None
+    insert_when: str | None = None
+    delete_unmatched_when: str | None = None
+
+    @property
+    def assignments(self) -> dict[str, str]:
+        """Column of the table -> the source's column."""
+        return {column: f"s.{column}" for column in self.columns}
+
+
+def choose(rows: int, small_batch_rows: int) -> Engine:
+    """The engine for a batch of so many rows."""
+    return "driver" if rows <= small_batch_rows else "spark"
+
+
+def append(table: Table, rows: DataFrame, commit: Commit, engine: Engine) -> int:
+    """Append rows and move the position, in one commit; returns the table's version.
+
+    A re-run is harmless where the caller looks at the position first, under the table's lock; Spark's commit also
+    passes over a position that the table already holds.
+    """
+    with table.lock:
+        if engine == "driver":
+            write_deltalake(
+                table.handle(), rows.toArrow(), mode="append", commit_properties=commit.properties("driver")
+            )
+        else:
+            [(app, version)] = commit.positions.items()
+            (
+                rows.write.format("delta")
+                .mode("append")
+                .option("txnAppId", app)
+                .option("txnVersion", version)
+                .option("userMetadata", commit.entry.model_copy(update={"engine": "spark"}).to_metadata())
+                .save(table.path)
+            )
+        return table.version()
+
+
+def merge(
+    spark: SparkSession, table: Table, source: DataFrame, clauses: Merge, commit: Commit, engine: Engine
+) -> int:
+    """MERGE and move the positions; returns the table's version.
+
+    Spark carries the first position with the rows and the rest in a commit that follows, so with several the step
+    must be harmless to repeat. A MERGE that changes nothing makes no commit in delta-rs: the positions then get one.
+    """
+    with table.lock:
+        if engine == "driver":
+            _merge_by_driver(table, source, clauses, commit)
+        else:
+            _merge_by_spark(spark, table, source, clauses, commit)
+        left = {app: version for app, version in commit.positions.items() if table.position(app) != version}
+        if left:
+            table.commit_position(Commit(left, commit.entry))
+        return table.version()
+
+
+def _merge_by_driver(table: Table, source: DataFrame, clauses: Merge, commit: Commit) -> None:
+    merger = table.handle().merge(
+        source.toArrow(), clauses.on, source_alias="s", target_alias="t", commit_properties=commit.properties("driver")
+    )
+    if clauses.delete_when:
+        merger = merger.when_matched_delete(clauses.delete_when)
+    if clauses.update_when:
+        merger = merger.when_matched_update(clauses.assignments, clauses.update_when)
+    if clauses.insert_when:
+        merger = merger.when_not_matched_insert(clauses.assignments, clauses.insert_when)
+    if clauses.delete_unmatched_when:
+        merger = merger.when_not_matched_by_source_delete(clauses.delete_unmatched_when)
+    merger.execute()
+
+
+def _merge_by_spark(spark: SparkSession, table: Table, source: DataFrame, clauses: Merge, commit: Commit) -> None:
+    builder = SparkDeltaTable.forPath(spark, table.path).alias("t").merge(source.alias("s"), clauses.on)
+    if clauses.delete_when:
+        builder = builder.whenMatchedDelete(clauses.delete_when)
+    if clauses.update_when:
+        builder = builder.whenMatchedUpdate(clauses.update_when, dict(clauses.assignments))
+    if clauses.insert_when:
+        builder = builder.whenNotMatchedInsert(clauses.insert_when, dict(clauses.assignments))
+    if clauses.delete_unmatched_when:
+        builder = builder.whenNotMatchedBySourceDelete(clauses.delete_unmatched_when)
+    app, version = next(iter(commit.positions.items()))
+    metadata = commit.entry.model_copy(update={"engine": "spark"}).to_metadata()
+    with _session_settings(spark, {_TXN_APP: app, _TXN_VERSION: str(version), _USER_METADATA: metadata}):
+        builder.execute()
+
+
+@contextmanager
+def _session_settings(spark: SparkSession, settings: dict[str, str]) -> Iterator[None]:
+    """Set for one command only: left behind, they would make a later DELETE or UPDATE of the session do nothing."""
+    for name, value in settings.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name in settings:
+            spark.conf.unset(name)

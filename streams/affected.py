@@ -1,0 +1,75 @@
+"""Affected rows: from what changed upstream to a restriction that both a query and its table can be read under."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+
+@dataclass(frozen=True)
+class KeySet:
+    """Values of some columns of a derived table; `frame` has those columns, each combination once.
+
+    `literals` holds the same values where they are few, so that they can be pushed down to files as constants.
+    """
+
+    columns: tuple[str, ...]
+    frame: DataFrame
+    literals: tuple[tuple[object, ...], ...] | None
+
+    @classmethod
+    def of(cls, changes: DataFrame, mapping: Mapping[str, str], pushdown_keys: int) -> KeySet:
+        """The keys in a change feed, old images and new ones; `mapping` is upstream column -> column here."""
+        frame = changes.select(*(F.col(ours).alias(theirs) for ours, theirs in mapping.items())).distinct()
+        # One row more than may be pushed down tells whether there are more; never the whole set.
+        few = frame.limit(pushdown_keys + 1).collect()
+        literals = tuple(tuple(row) for row in few) if len(few) <= pushdown_keys else None
+        return cls(tuple(mapping.values()), frame, literals)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is affected by it."""
+        return self.literals == ()
+
+    def has_null(self, column: str) -> bool:
+        """Whether a key is null there: in a history, a TRUNCATE."""
+        if self.literals is not None:
+            index = self.columns.index(column)
+            return any(row[index] is None for row in self.literals)
+        return not self.frame.where(F.col(column).isNull()).isEmpty()
+
+    def condition(self) -> Column:
+        """The restriction as a condition over constants; only where there are literals."""
+        assert self.literals is not None
+        if len(self.columns) == 1:
+            [column] = self.columns
+            values = [row[0] for row in self.literals if row[0] is not None]
+            found = F.col(column).isin(values)
+            return found | F.col(column).isNull() if len(values) < len(self.literals) else found
+        rows = (
+            reduce(Column.__and__, (F.col(name).eqNullSafe(F.lit(value)) for name, value in zip(self.columns, row, strict=True)))
+            for row in self.literals
+        )
+        return reduce(Column.__or__, rows)
+
+    def semi_join(self, rows: DataFrame) -> DataFrame:
+        """The rows that have one of the keys."""
+        keys = self.frame.select(*(F.col(name).alias(f"__key_{name}") for name in self.columns))
+        on = [rows[name].eqNullSafe(F.col(f"__key_{name}")) for name in self.columns]
+        return rows.join(keys, reduce(Column.__and__, on), "left_semi")
+
+
+def restricted(rows: DataFrame, keys: Sequence[KeySet], grain: Sequence[str]) -> DataFrame:
+    """The rows that any of the key sets touches, each once.
+
+    Few keys become one condition over constants, which the optimiser brings down to the files; many become semi-joins.
+    """
+    if all(one.literals is not None for one in keys):
+        return rows.where(reduce(Column.__or__, (one.condition() for one in keys)))
+    if len(keys) == 1:
+        return keys[0].semi_join(rows)
+    return reduce(DataFrame.unionByName, (one.semi_join(rows) for one in keys)).dropDuplicates(list(grain))

@@ -1,0 +1,109 @@
+"""From bronze rows to changes of keys: canonical columns, their sequence, and the newest change of each key.
+
+Every function here is DataFrame to DataFrame; nothing is read or written.
+"""
+
+from __future__ import annotations
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructField, StructType
+
+from schemas import columns as c
+from schemas import debezium
+from schemas.spec import ChangeSpec
+
+TRUNCATED = "__truncated"
+_ROW_METADATA = (*c.INGEST_METADATA,)
+_COORDINATES = (c.TOPIC, c.PARTITION, c.OFFSET)
+
+
+def canonical_changes(bronze: DataFrame, spec: ChangeSpec) -> DataFrame:
+    """Bronze rows as changes.
+
+    Columns out: those of `select`, `_sequence` STRUCT, `_deleted` BOOLEAN, the ingest metadata of the bronze row, its
+    Kafka coordinates, and `__truncated` BOOLEAN for a row that empties the table (its keys are null).
+    """
+    return (
+        bronze.transform(_with_flags, spec)
+        .transform(_without_rowless_events)
+        .transform(_with_keys, spec)
+        .select(
+            *(F.col(_key_name(name)).alias(name) if name in spec.keys else F.expr(sql).alias(name) for name, sql in spec.select.items()),
+            _sequence(spec).alias(c.SEQUENCE),
+            c.DELETED,
+            *_ROW_METADATA,
+            *_COORDINATES,
+            TRUNCATED,
+        )
+    )
+
+
+def has_all_keys(spec: ChangeSpec) -> Column:
+    """Whether no key column is null."""
+    return F.expr(" AND ".join(f"`{key}` IS NOT NULL" for key in spec.keys))
+
+
+def newest_per_key(changes: DataFrame, spec: ChangeSpec) -> DataFrame:
+    """One row per key: the change with the greatest `_sequence`. Equal sequences are copies of one record."""
+    rest = [name for name in changes.columns if name not in spec.keys]
+    newest = F.max_by(F.struct(*rest), F.col(c.SEQUENCE)).alias("newest")
+    return changes.groupBy(*spec.keys).agg(newest).select(*spec.keys, *(f"newest.{name}" for name in rest))
+
+
+def once_per_change(changes: DataFrame, spec: ChangeSpec) -> DataFrame:
+    """One row per key and change: copies of a change that was delivered again fall together."""
+    identity = [f"{c.SEQUENCE}.{field}" for field in c.CHANGE_IDENTITY]
+    named = [changes[field].alias(f"__{index}") for index, field in enumerate(identity)]
+    rest = [name for name in changes.columns if name not in spec.keys]
+    earliest = F.min_by(F.struct(*rest), F.col(c.SEQUENCE)).alias("earliest")
+    grouped = changes.groupBy(*spec.keys, *named).agg(earliest)
+    return grouped.select(*spec.keys, *(f"earliest.{name}" for name in rest))
+
+
+def _with_flags(bronze: DataFrame, spec: ChangeSpec) -> DataFrame:
+    def flag(sql: str | None) -> Column:
+        return F.coalesce(F.expr(sql).cast("boolean"), F.lit(False)) if sql else F.lit(False)
+
+    return bronze.withColumns(
+        {c.DELETED: flag(spec.apply_as_deletes), TRUNCATED: flag(spec.apply_as_truncates)}
+    )
+
+
+def _without_rowless_events(bronze: DataFrame) -> DataFrame:
+    """Leave out Debezium events that carry no row, unless the spec gave them a meaning."""
+    if debezium.OP not in bronze.columns or debezium.AFTER not in bronze.columns:
+        return bronze
+    return bronze.where(F.col(debezium.OP).isin(*debezium.ROW_OPS) | F.col(TRUNCATED))
+
+
+def _key_name(column: str) -> str:
+    return f"__key_{column}"
+
+
+def _with_keys(bronze: DataFrame, spec: ChangeSpec) -> DataFrame:
+    """The key columns; a delete's are read from `before`, of which nothing else may be believed."""
+    keys = {_key_name(key): F.expr(spec.select[key]) for key in spec.keys}
+    if debezium.AFTER not in bronze.columns or debezium.BEFORE not in bronze.columns:
+        return bronze.withColumns(keys)
+    kept = "__after"
+    image = F.when(F.col(c.DELETED), F.col(debezium.BEFORE)).otherwise(F.col(debezium.AFTER))
+    return (
+        bronze.withColumn(kept, F.col(debezium.AFTER))
+        .withColumn(debezium.AFTER, image)
+        .withColumns(keys)
+        .withColumn(debezium.AFTER, F.when(~F.col(c.DELETED), F.col(kept)))
+    )
+
+
+def _sequence(spec: ChangeSpec) -> Column:
+    """The declared order, then the position in the source, so that the order is total."""
+    declared = [F.expr(spec.select[name]).alias(name) for name in spec.sequence_by if name != c.SOURCE_POSITION]
+    position = [F.col(f"{c.SOURCE_POSITION}.{field.name}").alias(field.name) for field in c.POSITION_TYPE.fields]
+    return F.struct(*declared, *position)
+
+
+def change_columns(spec: ChangeSpec, changes: StructType, *, with_deleted: bool) -> StructType:
+    """The columns of the table that these changes are kept in."""
+    names = [*spec.select, c.SEQUENCE, *([c.DELETED] if with_deleted else []), *_ROW_METADATA]
+    return StructType([StructField(name, changes[name].dataType) for name in names])

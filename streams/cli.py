@@ -1,0 +1,231 @@
+"""The command line: `sluice --help`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+from rich.console import Console
+from rich.table import Table as Grid
+
+from schemas.errors import InvalidPipeline, InvalidSettings, SluiceError
+from schemas.loader import load
+from schemas.settings import Settings
+from schemas.settings_sources import load_settings
+from streams import logs
+from streams.version import VERSION
+
+DONE, FAILED, WRONG = 0, 1, 2
+
+_P = ParamSpec("_P")
+
+app = typer.Typer(
+    name="sluice",
+    help="Kafka topics and Debezium feeds into a bronze / silver / gold lakehouse on Delta Lake.\n\n"
+    "Exit codes: 0 done; 1 failed or found something; 2 wrong usage, settings or spec.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+stack_app = typer.Typer(help="The embedded Kafka, PostgreSQL and Debezium, to try things out on.", no_args_is_help=True)
+app.add_typer(stack_app, name="stack")
+
+out = Console()
+err = Console(stderr=True)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings file; default `sluice.yml`, or what SLUICE_CONFIG names.", show_default=False),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="NAME=VALUE", help="One setting, by its dotted name; may be repeated.", show_default=False),
+]
+
+
+def _reporting(command: Callable[_P, int | None]) -> Callable[_P, None]:
+    """Turn errors that are meant for a person into a sentence and an exit code."""
+
+    @wraps(command)
+    def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            code = command(*args, **kwargs) or DONE
+        except (InvalidPipeline, InvalidSettings) as error:
+            err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+            code = WRONG
+        except SluiceError as error:
+            err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+            code = FAILED
+        raise typer.Exit(code)
+
+    return run
+
+
+def _settings(config: Path | None, overrides: list[str] | None) -> Settings:
+    given: dict[str, object] = {}
+    for text in overrides or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InvalidSettings([f"--set {text}: it has no `=`. Write it as --set name=value."])
+        given[name.strip()] = value
+    settings = load_settings(config, given)
+    logs.configure(settings.log_level, settings.log_format)
+    return settings
+
+
+@app.command()
+@_reporting
+def run(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    once: Annotated[bool, typer.Option("--once", help="Drain what is available through all layers, and exit.")] = False,
+) -> int:
+    """Run the service: one query per bronze table, and the tables below them.
+
+    SIGTERM or SIGINT drain it: batches in hand are finished within `drain_seconds`. The exit code is 1 where a query
+    or table was left broken or had to be interrupted.
+    """
+    from streams.service import Service  # noqa: PLC0415 - other commands need no Spark
+
+    settings = _settings(config, set_)
+    return Service(settings, load(settings.pipeline), once=once).run()
+
+
+@app.command()
+@_reporting
+def validate(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Folder with `contracts/` and `tables/`; default is the setting `pipeline`.", show_default=False),
+    ] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+) -> None:
+    """Check contracts, specs and settings without starting anything; exit code 2 where something is wrong."""
+    settings = _settings(config, set_)
+    pipeline = load(folder or settings.pipeline)
+    grid = Grid(box=None, pad_edge=False)
+    for heading in ("table", "kind", "from", "keys"):
+        grid.add_column(heading)
+    for name in pipeline.order:
+        spec = pipeline.tables[name]
+        source = f"topic {spec.source.topic}" if spec.kind == "bronze" else ", ".join(spec.upstreams)
+        keys = spec.grain if spec.kind == "derived" else spec.keys
+        grid.add_row(name, spec.kind, source, ", ".join(keys))
+    out.print(grid)
+    out.print(f"{len(pipeline.contracts)} contracts and {len(pipeline.tables)} tables, no problems.", highlight=False)
+
+
+@app.command()
+@_reporting
+def status(
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> int:
+    """Show where each table is: position, last batch, rows, lag and age.
+
+    Lag counts records of the topic for bronze, and versions of the upstreams for the tables below; it is `-` where
+    the brokers do not answer.
+    """
+    from streams.graph import Graph  # noqa: PLC0415 - other commands need less
+    from streams.sources import Brokers  # noqa: PLC0415
+    from streams.status import status_of  # noqa: PLC0415
+
+    settings = _settings(config, set_)
+    graph = Graph.build(load(settings.pipeline), settings)
+    brokers = Brokers(settings.kafka)
+    answers = brokers.reachable()
+    found = list(status_of(graph, brokers if answers else None))
+    if as_json:
+        out.print_json(json.dumps([one.to_json() for one in found]))
+        return DONE
+    grid = Grid(box=None, pad_edge=False)
+    for heading in ("table", "position", "last batch", "last step"):
+        grid.add_column(heading, overflow="fold")
+    for heading in ("rows", "lag", "age"):
+        grid.add_column(heading, justify="right")
+    for one in found:
+        position = one.position
+        shown = (
+            "\n".join(f"{upstream}@{at}" for upstream, at in position.items())
+            if isinstance(position, dict)
+            else "-" if position is None else f"batch {position}"
+        )
+        step = ", ".join(f"{count} {name}" for name, count in one.last_rows.items())
+        step += f"{', ' if step else ''}{one.rejected} rejected" if one.rejected else ""
+        grid.add_row(
+            one.table,
+            shown,
+            (one.last_batch or "-")[:8],
+            step or "-",
+            *("-" if value is None else str(value) for value in (one.rows, one.lag)),
+            "-" if one.age_seconds is None else _duration(one.age_seconds),
+        )
+    out.print(grid)
+    if not answers:
+        err.print(f"The brokers at {settings.kafka.bootstrap_servers} do not answer: the lag of bronze is not known.")
+    return DONE
+
+
+@app.command()
+@_reporting
+def demo(
+    seconds: Annotated[int, typer.Option(min=5, help="How long traffic is made, in seconds.")] = 45,
+    rate: Annotated[int, typer.Option(min=1, max=2000, help="Changes per second.")] = 20,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the lake and the stack's data when it ends.")] = False,
+) -> int:
+    """Start a shop of your own on this machine and watch its changes become a star schema.
+
+    A real Kafka, PostgreSQL and Debezium are started on free local ports, with live traffic and a few broken records.
+    """
+    from streams.demo import run_demo  # noqa: PLC0415 - other commands need no stack
+
+    return run_demo(seconds=seconds, rate=rate, keep=keep)
+
+
+@stack_app.command("up")
+@_reporting
+def stack_up(folder: Annotated[Path, typer.Option(help="Where the stack keeps its data and state.")] = Path("build/stack")) -> None:
+    """Start Kafka, PostgreSQL and Debezium in the background, and print how to reach them."""
+    from deploy.embedded import control  # noqa: PLC0415
+
+    state = control.up(folder)
+    out.print_json(json.dumps(state.to_json()))
+
+
+@stack_app.command("down")
+@_reporting
+def stack_down(folder: Annotated[Path, typer.Option(help="Where the stack keeps its data and state.")] = Path("build/stack")) -> None:
+    """Stop the stack that `stack up` started, and remove its data."""
+    from deploy.embedded import control  # noqa: PLC0415
+
+    control.down(folder)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        out.print(f"sluice {VERSION}", highlight=False)
+        raise typer.Exit(DONE)
+    del context
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def main() -> None:
+    """The entry point of the `sluice` command."""
+    sys.exit(app())

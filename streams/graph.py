@@ -1,0 +1,98 @@
+"""From a checked pipeline to the steps that carry it out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pyspark.errors import AnalysisException, ParseException
+from pyspark.sql import SparkSession
+
+from checkpoints import offsets
+from checkpoints.errors import CheckpointLost
+from checkpoints.lake import Lake
+from schemas.decode import Decoder
+from schemas.errors import InvalidPipeline, Problem
+from schemas.pipeline import Pipeline
+from schemas.settings import Settings
+from schemas.spec import BronzeSpec, CurrentSpec, DerivedSpec, HistorySpec, Scd2Spec
+from sinks.table import Tables
+from streams.bronze import BronzeStep, bronze_schema
+from streams.explain import explain
+from streams.gold import QueryRecipe, VersionsRecipe
+from streams.refresh import RefreshStep
+from streams.silver import ChangeStep
+from streams.steps import Step
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The steps of a pipeline over one lake: bronze by name, and the tables below in topological order."""
+
+    pipeline: Pipeline
+    lake: Lake
+    tables: Tables
+    bronze: dict[str, BronzeStep]
+    below: dict[str, Step]
+
+    @classmethod
+    def build(cls, pipeline: Pipeline, settings: Settings) -> Graph:
+        """The steps; nothing is read or written yet but the generations of the checkpoints."""
+        lake = Lake.at(settings.lake)
+        tables = Tables(lake, pipeline.order)
+        bronze: dict[str, BronzeStep] = {}
+        below: dict[str, Step] = {}
+        for name in pipeline.order:
+            spec = pipeline.tables[name]
+            match spec:
+                case BronzeSpec():
+                    contract = pipeline.contract_of(spec)
+                    bronze[name] = BronzeStep(
+                        spec,
+                        contract,
+                        Decoder.of(spec, contract),
+                        tables[name],
+                        lake,
+                        lake.generation(name),
+                        settings.small_batch_rows,
+                    )
+                case CurrentSpec() | HistorySpec():
+                    upstream = tables[spec.from_]
+                    below[name] = ChangeStep(spec, tables[name], upstream, lake, settings.small_batch_rows)
+                case Scd2Spec() | DerivedSpec():
+                    recipe = VersionsRecipe(spec) if isinstance(spec, Scd2Spec) else QueryRecipe(spec)
+                    upstreams = tuple(tables[upstream] for upstream in spec.upstreams)
+                    below[name] = RefreshStep(
+                        recipe, tables[name], upstreams, settings.small_batch_rows, settings.pushdown_keys
+                    )
+        return cls(pipeline, lake, tables, bronze, below)
+
+    def prepare(self, spark: SparkSession) -> None:
+        """Create the tables that are missing and check the others.
+
+        Raises InvalidPipeline with everything that only Spark's analyzer could find, IncompatibleTable where a table
+        in the lake does not fit its spec, CheckpointLost where a query would start over.
+        """
+        for step in self.bronze.values():
+            step.table.ensure(bronze_schema(step.decoder), step.spec.partition_by, additive=True)
+            _check_checkpoint(step)
+        problems: list[Problem] = []
+        failed: set[str] = set()
+        for name, step in self.below.items():
+            if failed.intersection(self.pipeline.upstreams(name)):
+                failed.add(name)
+                continue
+            try:
+                step.prepare(spark)
+            except (AnalysisException, ParseException) as error:
+                failed.add(name)
+                remedy = "Correct the expression; `sluice validate` shows the columns that there are."
+                field = ("query",) if isinstance(self.pipeline.tables[name], DerivedSpec) else ("select",)
+                problems.append(self.pipeline.problem(name, field, f"Spark refuses it: {explain(error)}", remedy))
+        if problems:
+            raise InvalidPipeline(problems)
+
+
+def _check_checkpoint(step: BronzeStep) -> None:
+    held = step.table.position(step.app)
+    if held is not None and not offsets.planned_batches(step.lake, step.checkpoint):
+        raise CheckpointLost(step.spec.table, held, step.checkpoint)

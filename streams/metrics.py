@@ -1,0 +1,181 @@
+"""
+What the service counts: Prometheus metrics, one registry per service, recorded by event.
+
+Names are `sluice_` and base units; labels only `query`, `layer`, `table`, `upstream`, `topic`,
+`partition`, `reason` and `outcome`, never a batch, key or run, so that the number of series is bounded by
+the pipeline. Every metric has its line in runbooks/metrics.md. Recording never raises: a metric that can
+not be written is not worth a batch.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import wraps
+from typing import Concatenate, Final, Literal, ParamSpec
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+
+Layer = Literal["bronze", "silver", "gold"]
+
+_P = ParamSpec("_P")
+_SECONDS: Final = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+
+
+def _recording(
+    record: Callable[Concatenate["Metrics", _P], None],
+) -> Callable[Concatenate["Metrics", _P], None]:
+    @wraps(record)
+    def safe(self: "Metrics", /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        with suppress(Exception):
+            record(self, *args, **kwargs)
+
+    return safe
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """The service's metrics; `Metrics.create(version)` makes them, with a registry of their own."""
+
+    registry: CollectorRegistry
+    rows: Counter
+    rejects: Counter
+    batches: Counter
+    batch_seconds: Histogram
+    lag_records: Gauge
+    upstream_lag_versions: Gauge
+    query_up: Gauge
+    table_up: Gauge
+    restarts: Counter
+    last_commit: Gauge
+
+    @classmethod
+    def create(cls, version: str) -> "Metrics":
+        """New metrics, all at nothing, that say which version of Sluice they come from."""
+        registry = CollectorRegistry()
+        Info("sluice_build", "The running version of Sluice.", registry=registry).info({"version": version})
+        return cls(
+            registry=registry,
+            rows=Counter(
+                "sluice_rows_total",
+                "Rows by what became of them: accepted, rejected and dropped as read; written to the table.",
+                ["query", "layer", "table", "outcome"],
+                registry=registry,
+            ),
+            rejects=Counter(
+                "sluice_rejects_total",
+                "Rejected rows by the rule that they broke; a row that breaks two counts twice.",
+                ["query", "table", "reason"],
+                registry=registry,
+            ),
+            batches=Counter(
+                "sluice_batches_total",
+                "Batches per table by outcome: committed, skipped (was already committed), failed.",
+                ["query", "layer", "table", "outcome"],
+                registry=registry,
+            ),
+            batch_seconds=Histogram(
+                "sluice_batch_seconds",
+                "Time from taking a batch in hand to its commit.",
+                ["layer", "table"],
+                buckets=_SECONDS,
+                registry=registry,
+            ),
+            lag_records=Gauge(
+                "sluice_lag_records",
+                "Records in the topic's partition behind the query's last committed offset.",
+                ["query", "topic", "partition"],
+                registry=registry,
+            ),
+            upstream_lag_versions=Gauge(
+                "sluice_upstream_lag_versions",
+                "Versions of the upstream table that the table has not consumed.",
+                ["table", "upstream"],
+                registry=registry,
+            ),
+            query_up=Gauge(
+                "sluice_query_up",
+                "1 while the query runs, 0 while it waits for a restart or has been given up.",
+                ["query"],
+                registry=registry,
+            ),
+            table_up=Gauge(
+                "sluice_table_up",
+                "1 while the table takes its batches, 0 after one failed until one is committed again.",
+                ["table"],
+                registry=registry,
+            ),
+            restarts=Counter(
+                "sluice_restarts_total",
+                "Restarts of the query after a failure.",
+                ["query"],
+                registry=registry,
+            ),
+            last_commit=Gauge(
+                "sluice_last_commit_timestamp_seconds",
+                "When the table was last committed to, in seconds since 1970.",
+                ["layer", "table"],
+                registry=registry,
+            ),
+        )
+
+    @_recording
+    def batch_committed(
+        self,
+        query: str,
+        layer: Layer,
+        table: str,
+        *,
+        seconds: float,
+        accepted: int = 0,
+        rejected: int = 0,
+        dropped: int = 0,
+        written: int = 0,
+        reasons: Mapping[str, int] | None = None,
+    ) -> None:
+        """A batch is in the table: its rows by outcome, its rejects by rule, its duration, the time."""
+        counts = {"accepted": accepted, "rejected": rejected, "dropped": dropped, "written": written}
+        for outcome, count in counts.items():
+            self.rows.labels(query, layer, table, outcome).inc(count)
+        for reason, count in (reasons or {}).items():
+            self.rejects.labels(query, table, reason).inc(count)
+        self.batches.labels(query, layer, table, "committed").inc()
+        self.batch_seconds.labels(layer, table).observe(seconds)
+        self.last_commit.labels(layer, table).set(time.time())
+
+    @_recording
+    def batch_skipped(self, query: str, layer: Layer, table: str) -> None:
+        """A batch was already in the table when it came again."""
+        self.batches.labels(query, layer, table, "skipped").inc()
+
+    @_recording
+    def batch_failed(self, query: str, layer: Layer, table: str) -> None:
+        """A batch could not be brought into the table."""
+        self.batches.labels(query, layer, table, "failed").inc()
+
+    @_recording
+    def query_state(self, query: str, *, up: bool) -> None:
+        """The query runs, or does not."""
+        self.query_up.labels(query).set(up)
+        # A counter that first shows at 1 has no increase: it has to be seen at 0 before.
+        self.restarts.labels(query)
+
+    @_recording
+    def query_restarted(self, query: str) -> None:
+        """The query is started again after a failure."""
+        self.restarts.labels(query).inc()
+
+    @_recording
+    def table_state(self, table: str, *, up: bool) -> None:
+        """The table takes its batches, or was left after a failure."""
+        self.table_up.labels(table).set(up)
+
+    @_recording
+    def lag(self, query: str, topic: str, partition: int, records: int) -> None:
+        """The query is this many records behind the end of the partition."""
+        self.lag_records.labels(query, topic, str(partition)).set(max(records, 0))
+
+    @_recording
+    def upstream_lag(self, table: str, upstream: str, versions: int) -> None:
+        """The table is this many versions behind its upstream."""
+        self.upstream_lag_versions.labels(table, upstream).set(max(versions, 0))

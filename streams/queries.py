@@ -1,0 +1,200 @@
+"""The queries: one per bronze table, each supervised by a thread that waits for its topic and restarts it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming import StreamingQuery
+
+from schemas.settings import Settings
+from streams import logs
+from streams.backoff import Backoff
+from streams.bronze import BatchOutcome, BronzeStep
+from streams.explain import explain
+from streams.handover import Handover
+from streams.metrics import Metrics
+from streams.sources import Brokers, kafka_stream
+
+log = logs.get(__name__)
+
+State = Literal["starting", "waiting", "running", "failed", "given up", "done"]
+
+_WATCH_SECONDS = 0.2
+
+
+class Draining(Exception):  # noqa: N818 - it is not an error: the batch is left for the next start
+    """A batch was about to begin while the service stops."""
+
+
+class QuerySupervisor:
+    """Keeps one streaming query running.
+
+    `busy_since` is the monotonic time at which the batch in hand began, None between batches.
+    """
+
+    def __init__(
+        self,
+        step: BronzeStep,
+        spark: SparkSession,
+        settings: Settings,
+        metrics: Metrics,
+        on_commit: Callable[[str, Handover | None], None],
+        *,
+        once: bool,
+        max_restarts: int,
+    ) -> None:
+        self.name = step.spec.table
+        self.state: State = "starting"
+        self.problem = ""
+        self.busy_since: float | None = None
+        self._step = step
+        self._spark = spark
+        self._settings = settings
+        self._metrics = metrics
+        self._on_commit = on_commit
+        self._once = once
+        self._max_restarts = max_restarts
+        self._backoff = Backoff(settings.restart_backoff_seconds, settings.restart_backoff_max_seconds)
+        self._brokers = Brokers(settings.kafka)
+        self._stopping = threading.Event()
+        self._query: StreamingQuery | None = None
+        self._thread = threading.Thread(target=self._supervise, name=self.name, daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._metrics.query_state(self.name, up=False)
+        self._thread.start()
+
+    def join(self, timeout_seconds: float) -> bool:
+        """Wait for the query to be done or given up; whether it is."""
+        self._thread.join(timeout_seconds)
+        return not self._thread.is_alive()
+
+    def drain(self) -> None:
+        """Begin no further batch."""
+        self._stopping.set()
+
+    def stop(self, deadline: float) -> bool:
+        """Drain, and wait for the batch in hand until the deadline (monotonic); then interrupt it. Whether it ended."""
+        self.drain()
+        while self.busy_since is not None and time.monotonic() < deadline:
+            time.sleep(_WATCH_SECONDS)
+        drained = self.busy_since is None
+        query = self._query
+        if query is not None and query.isActive:
+            query.stop()
+        self._thread.join(max(1.0, deadline - time.monotonic()))
+        return drained
+
+    def _supervise(self) -> None:
+        with logs.context(query=self.name):
+            while not self._stopping.is_set() and self._wait_for_topic():
+                try:
+                    self._run_query()
+                except Exception as error:  # noqa: BLE001 - whatever fails here fails this query alone
+                    if self._stopping.is_set() or not self._failed(error):
+                        break
+                else:
+                    break
+        self._metrics.query_state(self.name, up=False)
+
+    def _run_query(self) -> None:
+        stream = kafka_stream(self._spark, self._settings, self._step.spec)
+        writer = (
+            stream.writeStream.queryName(self.name)
+            .option("checkpointLocation", self._step.checkpoint)
+            .foreachBatch(self._on_batch)
+        )
+        if self._once:
+            writer = writer.trigger(availableNow=True)
+        elif self._settings.trigger_seconds:
+            writer = writer.trigger(processingTime=f"{self._settings.trigger_seconds} seconds")
+        # Set in the thread that starts the query: the query's own thread inherits it.
+        self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", self.name)
+        self._query = writer.start()
+        self.state, self.problem = "running", ""
+        self._metrics.query_state(self.name, up=True)
+        log.info("query started", topic=self._step.spec.source.topic, generation=self._step.generation)
+        self._query.awaitTermination()
+        self.state = "done"
+
+    def _on_batch(self, records: DataFrame, batch_id: int) -> None:
+        if self._stopping.is_set():
+            raise Draining
+        self.busy_since = began = time.monotonic()
+        try:
+            with logs.context(query=self.name, table=self.name, batch_id=batch_id):
+                outcome = self._step.run(records, batch_id)
+                self._report(outcome, time.monotonic() - began)
+                self._on_commit(self.name, outcome.handover)
+                if outcome.handover is not None:
+                    outcome.handover.rows.release()
+                self._backoff.succeeded()
+        finally:
+            self.busy_since = None
+
+    def _report(self, outcome: BatchOutcome, seconds: float) -> None:
+        entry = outcome.entry
+        if outcome.skipped:
+            self._metrics.batch_skipped(self.name, "bronze", self.name)
+            log.info("batch skipped: the table holds it", run_id=entry.run_id)
+            return
+        self._metrics.batch_committed(
+            self.name,
+            "bronze",
+            self.name,
+            seconds=seconds,
+            accepted=entry.accepted,
+            rejected=entry.rejected,
+            dropped=sum(entry.dropped.values()),
+            written=entry.accepted,
+            reasons=outcome.reasons,
+        )
+        log.info(
+            "batch committed",
+            run_id=entry.run_id,
+            read=entry.read,
+            accepted=entry.accepted,
+            rejected=entry.rejected,
+            dropped=entry.dropped,
+            seconds=round(seconds, 3),
+        )
+
+    def _wait_for_topic(self) -> bool:
+        """Wait until the brokers answer and the topic is there; False where the service stops first."""
+        patience = Backoff(self._settings.restart_backoff_seconds, self._settings.restart_backoff_max_seconds)
+        while not self._stopping.is_set():
+            missing = self._brokers.missing(self._step.spec.source.topic)
+            if missing is None:
+                return True
+            wait = patience.failed()
+            if self._once and patience.failures > self._max_restarts:
+                self.state, self.problem = "given up", missing
+                log.error("query given up", error=missing)
+                return False
+            self.state, self.problem = "waiting", missing
+            log.warning("waiting", reason=missing, retry_seconds=wait)
+            self._stopping.wait(wait)
+        return False
+
+    def _failed(self, error: Exception) -> bool:
+        """Note the failure and wait; whether to try again."""
+        wait = self._backoff.failed()
+        self.problem = explain(error)
+        self._metrics.query_state(self.name, up=False)
+        self._metrics.batch_failed(self.name, "bronze", self.name)
+        gives_up = self._backoff.failures > self._max_restarts
+        self.state = "given up" if gives_up else "failed"
+        log.error("query failed", error=self.problem, attempt=self._backoff.failures, retry_seconds=wait)
+        if not isinstance(error, StreamingQueryException):
+            log.debug("what failed", error=error)
+        if gives_up:
+            return False
+        self._metrics.query_restarted(self.name)
+        self._stopping.wait(wait)
+        return True

@@ -1,0 +1,194 @@
+"""The service: starts the queries and the tables below them, watches them, and brings them to an orderly end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+from pyspark.sql import SparkSession
+
+from schemas.pipeline import Pipeline
+from schemas.settings import Settings
+from streams import logs, session
+from streams.graph import Graph
+from streams.handover import Handover
+from streams.health import HealthServer, Probe
+from streams.lag import lag_of
+from streams.metrics import Metrics
+from streams.queries import QuerySupervisor
+from streams.sources import Brokers
+from streams.version import VERSION
+from streams.workers import TableWorker
+
+log = logs.get(__name__)
+
+_LAG_SECONDS = 5.0
+_ONCE_FAILURES = 2
+_WATCH_SECONDS = 0.2
+
+
+class Service:
+    """One pipeline, run until it is stopped, or with `once` until everything available is in every table."""
+
+    def __init__(self, settings: Settings, pipeline: Pipeline, *, once: bool = False) -> None:
+        self.settings = settings
+        self.pipeline = pipeline
+        self.once = once
+        self.metrics = Metrics.create(VERSION)
+        self.queries: dict[str, QuerySupervisor] = {}
+        self.workers: dict[str, TableWorker] = {}
+        self._stopping = threading.Event()
+        self._started = threading.Event()
+        self.health = HealthServer(
+            self.metrics.registry,
+            alive=self.alive,
+            ready=self.ready,
+            host=settings.metrics_host,
+            port=settings.metrics_port,
+        )
+
+    def run(self) -> int:
+        """Run to the end; 0 where all went well, 1 where something was left broken or had to be interrupted.
+
+        Raises SluiceError where the service can not start at all.
+        """
+        graph = Graph.build(self.pipeline, self.settings)
+        graph.lake.ensure_writable()
+        with self._health_served(), _signals(self.stop):
+            spark = session.build(self.settings)
+            try:
+                graph.prepare(spark)
+                self._start(graph, spark)
+                if self.once:
+                    self._wait_until_drained()
+                else:
+                    self._stopping.wait()
+                return self._finish()
+            finally:
+                spark.stop()
+
+    def stop(self) -> None:
+        """Ask for an orderly end."""
+        self._stopping.set()
+
+    def wait_until_started(self, timeout_seconds: float) -> bool:
+        """Wait until the queries have been started."""
+        return self._started.wait(timeout_seconds)
+
+    def alive(self) -> Probe:
+        """The watchdog: no batch takes longer than `stall_seconds`."""
+        now = time.monotonic()
+        limit = self.settings.stall_seconds
+        busy = {
+            one.name: now - since
+            for one in (*self.queries.values(), *self.workers.values())
+            if (since := one.busy_since) is not None
+        }
+        stalled = {name: f"in hand for {seconds:.0f} s" for name, seconds in busy.items() if seconds > limit}
+        return Probe(not stalled, stalled)
+
+    def ready(self) -> Probe:
+        """Whether every query and every table runs."""
+        if not self._started.is_set():
+            return Probe(False, {"service": "starting"})
+        if self._stopping.is_set():
+            return Probe(False, {"service": "stopping"})
+        parts = (*self.queries.values(), *self.workers.values())
+        detail = {one.name: f"{one.state}: {one.problem}" if one.problem else one.state for one in parts}
+        return Probe(all(one.state in ("running", "done") for one in parts), detail)
+
+    def _start(self, graph: Graph, spark: SparkSession) -> None:
+        failures = _ONCE_FAILURES if self.once else None
+        for name, step in graph.below.items():
+            self.workers[name] = TableWorker(
+                step, spark, self.settings, self.metrics, self._wake_below, max_failures=failures
+            )
+        restarts = min(self.settings.max_restarts, _ONCE_FAILURES) if self.once else self.settings.max_restarts
+        for name, bronze in graph.bronze.items():
+            self.queries[name] = QuerySupervisor(
+                bronze, spark, self.settings, self.metrics, self._hand_down, once=self.once, max_restarts=restarts
+            )
+        for part in (*self.workers.values(), *self.queries.values()):
+            part.start()
+        threading.Thread(target=self._watch_lag, args=(graph,), name="lag", daemon=True).start()
+        self._started.set()
+        log.info("service started", lake=graph.lake.root, queries=len(self.queries), tables=len(graph.tables))
+
+    def _hand_down(self, name: str, handover: Handover | None) -> None:
+        for downstream in self.pipeline.downstreams(name):
+            if handover is None:
+                self.workers[downstream].wake()
+            else:
+                self.workers[downstream].offer(handover)
+
+    def _wake_below(self, name: str) -> None:
+        for downstream in self.pipeline.downstreams(name):
+            self.workers[downstream].wake()
+
+    def _wait_until_drained(self) -> None:
+        """Wait for the queries to end, then for each table after its upstreams; a stop is heeded meanwhile."""
+        for query in self.queries.values():
+            while not query.join(_WATCH_SECONDS):
+                if self._stopping.is_set():
+                    return
+        for worker in self.workers.values():
+            while not worker.wait_until_idle(time.monotonic() + _WATCH_SECONDS):
+                if self._stopping.is_set() or worker.state == "given up":
+                    break
+
+    def _finish(self) -> int:
+        """Drain within the deadline: first the queries, then the tables, each in the order of the flow."""
+        self._stopping.set()
+        log.info("stopping", drain_seconds=self.settings.drain_seconds)
+        deadline = time.monotonic() + self.settings.drain_seconds
+        broken = [
+            one.name for one in (*self.queries.values(), *self.workers.values()) if one.state in ("failed", "given up")
+        ]
+        for query in self.queries.values():
+            query.drain()
+        interrupted = [name for name, query in self.queries.items() if not query.stop(deadline)]
+        interrupted += [name for name, worker in self.workers.items() if not worker.stop(deadline)]
+        if broken or interrupted:
+            log.error("stopped", broken=broken, interrupted=interrupted)
+            return 1
+        log.info("stopped")
+        return 0
+
+    def _watch_lag(self, graph: Graph) -> None:
+        brokers = Brokers(self.settings.kafka)
+        while not self._stopping.wait(_LAG_SECONDS):
+            for name, step in graph.bronze.items():
+                for partition, records in (lag_of(step, brokers) or {}).items():
+                    self.metrics.lag(name, step.spec.source.topic, partition, records)
+        brokers.close()
+
+    @contextlib.contextmanager
+    def _health_served(self) -> Iterator[None]:
+        self.health.start()
+        try:
+            yield
+        finally:
+            self.health.stop()
+
+
+@contextlib.contextmanager
+def _signals(stop: object) -> Iterator[None]:
+    """SIGTERM and SIGINT ask for an orderly end; only where this is the main thread, the one that gets them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        stop()  # type: ignore[operator]
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

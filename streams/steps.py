@@ -1,0 +1,112 @@
+"""What the steps below bronze share: choosing what to consume, and the entry that says what was consumed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, Protocol
+
+from pyspark.sql import SparkSession
+
+from checkpoints import ledger
+from checkpoints.errors import PositionAhead
+from checkpoints.ledger import LedgerEntry
+from checkpoints.positions import app_id
+from sinks.commit import Commit
+from sinks.table import Table
+from streams.handover import Handover
+
+CREATED = 0
+"""The version that creates a table and holds no rows: where a table that has consumed nothing stands."""
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """One step of one table: the entry that it committed, and the version it made."""
+
+    entry: LedgerEntry
+    version: int
+
+
+class Step(Protocol):
+    """The work that keeps one table up to its upstreams."""
+
+    @property
+    def table(self) -> Table:
+        """The table that the step writes."""
+
+    @property
+    def label(self) -> str:
+        """The step's word in the names of its positions."""
+
+    def newest(self, upstream: str) -> int:
+        """The newest version of an upstream."""
+
+    def prepare(self, spark: SparkSession) -> None:
+        """Create the table where it is missing, and check that it fits its spec."""
+
+    def run(self, spark: SparkSession, handover: Handover | None) -> StepOutcome | None:
+        """Bring the table up to its upstreams; None where it was already."""
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What a table has still to consume of one upstream: the versions after `position`, up to `to`."""
+
+    upstream: Table
+    app: str
+    position: int
+    to: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to consume."""
+        return self.position == self.to
+
+    def wrote_rows(self) -> bool:
+        """Whether any of it may have changed rows."""
+        return not self.is_empty and ledger.wrote_rows(self.upstream.handle(), self.position + 1, self.to)
+
+
+def pending(table: Table, upstream: Table, step: str) -> Pending:
+    """What `table` has to consume of `upstream`; raises PositionAhead where it has consumed what is not there."""
+    app = app_id(upstream.name, step, table.generation())
+    position = table.position(app)
+    version = upstream.version()
+    position = CREATED if position is None else position
+    if position > version:
+        raise PositionAhead(table.name, upstream.name, position, version)
+    return Pending(upstream, app, position, version)
+
+
+def entry_for(
+    table: Table,
+    step: Literal["merge", "history", "refresh", "position"],
+    source: Literal["memory", "feed", "full"],
+    clock: datetime,
+    consumed: Sequence[Pending],
+) -> LedgerEntry:
+    """The entry of a step that consumes these versions; its run id is the same whenever it is run again."""
+    generation = table.generation()
+    return LedgerEntry(
+        table=table.name,
+        step=step,
+        run_id=ledger.run_id(table.name, generation, *(f"{one.upstream.name}@{one.to}" for one in consumed)),
+        clock=clock,
+        generation=generation,
+        engine="none",
+        source=source,
+        upstreams={one.upstream.name: (one.position, one.to) for one in consumed},
+    )
+
+
+def commit_nothing(table: Table, clock: datetime, consumed: Sequence[Pending]) -> StepOutcome:
+    """Move the positions over versions that changed no rows."""
+    entry = entry_for(table, "position", "feed", clock, consumed)
+    return StepOutcome(entry, table.commit_position(commit_for(entry, consumed)))
+
+
+def commit_for(entry: LedgerEntry, consumed: Sequence[Pending]) -> Commit:
+    """The commit that moves the position in each upstream that was consumed."""
+    return Commit({one.app: one.to for one in consumed if not one.is_empty}, entry)

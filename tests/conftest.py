@@ -1,0 +1,41 @@
+"""Fixtures that every test shares: one Spark session, a lake of its own for each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from deploy import jars
+from schemas.settings import Settings, SparkSettings
+from streams import session
+
+os.environ.setdefault("TZ", "America/New_York")  # a zone with daylight saving: results must not depend on it
+
+
+@pytest.fixture(scope="session")
+def service_jars() -> Path:
+    return jars.resolve("service")
+
+
+@pytest.fixture(scope="session")
+def spark(service_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
+    settings = Settings(
+        jars_dir=service_jars,
+        spark=SparkSettings(
+            shuffle_partitions=2,
+            driver_memory="2g",
+            conf={"spark.local.dir": str(tmp_path_factory.mktemp("spark")), "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))},
+        ),
+    )
+    built = session.build(settings, "sluice-tests")
+    yield built
+    built.stop()
+
+
+@pytest.fixture
+def settings(service_jars: Path, tmp_path: Path) -> Settings:
+    return Settings(lake=str(tmp_path / "lake"), jars_dir=service_jars, metrics_port=0)

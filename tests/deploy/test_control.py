@@ -1,0 +1,92 @@
+"""A detached stack is up until it is taken down, from any process, and a killed one is cleaned up."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from deploy.embedded import control
+from deploy.embedded.errors import StackFailedError, StackNotRunningError, StackRunningError
+
+pytestmark = pytest.mark.stack
+Eventually = Callable[[Callable[[], bool], str], None]
+Alive = Callable[[Iterable[int]], set[int]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "stack"
+    yield folder
+    try:
+        control.down(folder)
+    except StackNotRunningError:
+        return
+
+
+def pids_of(state: control.StackState) -> list[int]:
+    return [state.supervisor, *(pid for part in state.pids.values() for pid in part)]
+
+
+def test_up_and_down(folder: Path, alive: Alive) -> None:
+    state = control.up(folder)
+    assert control.state(folder) == state
+    assert len(alive(pids_of(state))) == 7
+    assert control.state_file(folder).stat().st_mode & 0o077 == 0
+    with psycopg.connect(state.dsn) as connection:
+        assert connection.execute("SELECT count(*) FROM orders").fetchone() == (0,)
+    assert AdminClient({"bootstrap.servers": state.bootstrap}).list_topics(timeout=10).brokers
+
+    with pytest.raises(StackRunningError, match=f"supervisor process {state.supervisor}"):
+        control.up(folder)
+
+    control.down(folder)
+    assert not alive(pids_of(state))
+    assert not folder.exists()
+    with pytest.raises(StackNotRunningError, match="sluice stack up"):
+        control.down(folder)
+    with pytest.raises(StackNotRunningError):
+        control.state(folder)
+
+
+def test_after_its_supervisor_was_killed_it_can_be_brought_up_again(
+    folder: Path, eventually: Eventually, alive: Alive
+) -> None:
+    first = control.up(folder)
+    os.kill(first.supervisor, signal.SIGKILL)
+    eventually(lambda: not alive([first.supervisor]), "the supervisor has ended")
+    with pytest.raises(StackNotRunningError):
+        control.state(folder)
+    second = control.up(folder)
+    assert not alive(pids_of(first))
+    assert len(alive(pids_of(second))) == 7
+
+    os.kill(second.supervisor, signal.SIGKILL)
+    eventually(lambda: not alive([second.supervisor]), "the supervisor has ended")
+    control.down(folder)
+    assert not alive(pids_of(second))
+    assert not folder.exists()
+
+
+def test_what_the_folder_held_before_stays(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "mine").write_text("keep")
+    control.up(folder)
+    control.down(folder)
+    assert [path.name for path in folder.iterdir()] == ["mine"]
+
+
+def test_a_failed_start_shows_what_its_supervisor_wrote(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JAVA_HOME", "/nonexistent")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(StackFailedError, match=r"ended with exit code 1 .*\n.*Java 17 or newer is needed"):
+        control.up(folder)
+    with pytest.raises(StackNotRunningError):
+        control.state(folder)
