@@ -95,7 +95,10 @@ def clock_at(table: DeltaTable, version: int) -> datetime:
     return datetime.fromtimestamp(table.history(1)[0]["timestamp"] / 1000, UTC)
 
 
-def wrote_rows(table: DeltaTable, first: int, last: int) -> bool:
-    """Whether a commit from version `first` to `last` may have changed rows; False only where the ledger is sure."""
-    found = {version: entry for version, entry in entries(table, int(table.version()) - first + 1)}
-    return any(version not in found or any(found[version].rows.values()) for version in range(first, last + 1))
+def rows_between(table: DeltaTable, first: int, last: int) -> int | None:
+    """How many rows the commits from version `first` to `last` wrote; None where one of them is not in the ledger."""
+    found = dict(entries(table, int(table.version()) - first + 1))
+    versions = range(first, last + 1)
+    if any(version not in found for version in versions):
+        return None
+    return sum(sum(found[version].rows.values()) for version in versions)

@@ -63,7 +63,7 @@ def _bronze(folder: Folder, table: str, spec: BronzeSpec) -> Iterator[Problem]:
     row = row_type(spec, contract)
     columns = bronze_type(spec, contract)
     if row is None or columns is None:
-        what = f"The contract `{contract.name}` names no fields of `after`, which an envelope's contract does."
+        what = f"The contract `{contract.name}` is of an envelope, but names no fields of `after`."
         yield folder.problem(table, ("contract_describes",), what, "Describe it there, or write `row`.")
         return
     yield from missing(

@@ -56,15 +56,17 @@ def _table_problems(folder: Folder, table: str, spec: DerivedSpec, query: Query)
 
 def _unknown_columns(folder: Folder, table: str, query: Query) -> Iterator[Problem]:
     for unknown in query.unknown(folder.names):
-        name = unknown.reference.parts[-1] if unknown.source else unknown.reference.parts[0]
-        choices = [choice for choice in unknown.choices if not choice.startswith("_")]
+        first, *rest = unknown.reference.parts
+        name = first
         if unknown.source:
-            what = f"There is no column `{unknown.reference}`."
-            near = did_you_mean(name, choices, "Name one that is there.")
+            what, name = f"There is no column `{unknown.reference}`.", unknown.reference.parts[-1]
+        elif rest:
+            what = f"In `{unknown.reference}`, `{first}` is neither a table nor a column of the query."
         else:
-            what = f"No table of the query has a column `{unknown.reference}`."
-            near = did_you_mean(name, choices, "Name one that is there.")
-        yield folder.problem(table, ("query",), what, near, unknown.reference.row)
+            what = f"No table of the query has a column `{first}`."
+        choices = [choice for choice in unknown.choices if not choice.startswith("_")]
+        remedy = did_you_mean(name, choices, "Name one that is there.")
+        yield folder.problem(table, ("query",), what, remedy, unknown.reference.row)
 
 
 def _output_problems(

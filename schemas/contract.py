@@ -30,7 +30,7 @@ JsonSchema = dict[str, Any]
 
 @dataclass(frozen=True)
 class Contract:
-    """A loaded contract; `version` is its `x-version`, `hash` the first 12 hex digits of its text's SHA-256."""
+    """A loaded contract; `version` is its `x-version`, `hash` the start of its text's SHA-256 (12 digits)."""
 
     name: str
     file: Path
@@ -59,7 +59,7 @@ class UntypedContract(ValueError):
 
 
 class Untypable(ValueError):
-    """A part of a schema has no Spark type: a `$ref` leads nowhere or round in a circle, or an `x-type` is none."""
+    """A part of a schema has no Spark type: a `$ref` leads nowhere or in a circle, an `x-type` is none."""
 
     def __init__(self, pointer: str, why: str) -> None:
         self.pointer, self.why = pointer, why

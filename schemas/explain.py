@@ -23,7 +23,6 @@ PATTERNS = {
 
 _WANTED = {
     "string_type": "text",
-    "string_too_short": "text that is not empty",
     "int_type": "a whole number",
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
@@ -40,7 +39,7 @@ _WANTED = {
 
 
 def explain(error: ErrorDetails, *, show_input: bool = True) -> tuple[str, str]:
-    """What is wrong and what to do, from pydantic's error about a value; `show_input` false hides the value."""
+    """What is wrong and what to do, from pydantic's error; `show_input` false hides the value."""
     context: dict[str, Any] = error.get("ctx", {})
     given = _given(error["input"]) if show_input else "The value"
     match error["type"]:
@@ -50,6 +49,10 @@ def explain(error: ErrorDetails, *, show_input: bool = True) -> tuple[str, str]:
             return f"{given} is not {PATTERNS[context['pattern']]}.", "Change it."
         case "too_short":
             return "It is empty.", "Name at least one."
+        case "string_too_short":
+            return "It is empty.", "Write it, or remove the key."
+        case "tuple_type" if show_input and isinstance(error["input"], str):
+            return f"{given} is not a list.", f"Write `[{error['input']}]`."
         case "greater_than":
             return f"{given} is not above {_number(context['gt'])}.", "Change it."
         case "greater_than_equal":

@@ -61,7 +61,7 @@ def _against_meta_schema(schema: dict[str, Any], draft: str) -> Iterator[Flaw]:
 
 
 def _walk(schema: Any, path: Path, draft: str) -> Iterator[Flaw]:
-    """What the meta-schema does not tell: references out of the file, patterns that are none, wrong `x-type`s."""
+    """What the meta-schema does not tell: references out of the file, wrong patterns and `x-type`s."""
     if isinstance(schema, list):
         for index, item in enumerate(schema):
             yield from _walk(item, (*path, index), draft)

@@ -46,9 +46,9 @@ def load(folder: Path) -> Pipeline:
     specs = [read_spec(file) for file in _files(folder / TABLES, ".yml")]
     if not specs:
         what = "The folder has no table: there is no file `tables/<layer>.<table>.yml`."
-        problems.append(Problem(folder, 0, "", what, "Add one; runbooks/ and README.md show how."))
-    for read in (*contracts.values(), *specs):
-        problems += read.problems
+        problems.append(Problem(folder, 0, "", what, "Add one; README.md shows how."))
+    problems += [problem for contract in contracts.values() for problem in contract.problems]
+    problems += [problem for spec in specs for problem in spec.problems]
     found = Folder(contracts, {spec.table: spec for spec in specs})
     problems += problems_of(found)
     if problems:

@@ -16,7 +16,7 @@ from schemas.yaml_lines import Document
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What one folder describes, checked: every name in it leads to a contract or a table, and there is no cycle."""
+    """What one folder describes, checked: every name leads somewhere, and there is no circle."""
 
     folder: Path
     contracts: Mapping[str, Contract]

@@ -1,4 +1,4 @@
-"""Settings from a file, the environment and the command line: later ones win, and every complaint is made at once."""
+"""Settings from a file, the environment and the command line: the later wins, all complaints come at once."""
 
 from __future__ import annotations
 
@@ -68,11 +68,12 @@ def load_settings(
     overrides: Mapping[str, object] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Settings:
-    """The settings of `file`, then of the environment, then `overrides` by dotted name: the last one given wins.
+    """The settings of `file`, the environment, then `overrides` by dotted name: the last one given wins.
 
-    Without `file`: `sluice.yml` in the working directory if there is one, else what `SLUICE_CONFIG` names, else none.
-    Relative paths stay relative to the working directory. What is empty — a key without a value, a variable,
-    an override that is None — counts as not set. Raises InvalidSettings with every complaint; no complaint repeats a secret.
+    Without `file`: `sluice.yml` in the working directory if there is one, else what `SLUICE_CONFIG` names,
+    else none. Relative paths stay relative to the working directory. What is empty (a key without a value, a
+    variable, an override that is None) counts as not set. Raises InvalidSettings with every complaint, and no
+    secret.
     """
     environ = os.environ if environ is None else environ
     known = {setting.name: setting for setting in known_settings()}

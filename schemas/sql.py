@@ -7,6 +7,7 @@ functions are for Spark's analyzer, when the service starts.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +22,13 @@ from schemas.spark_types import NotASparkType, parse_type
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 DIALECT: Final = "spark"
+UNREAD: Final = exp.Var(this="UNREAD")
+"""Stands for SQL that may be right, but which only Spark can read."""
+
+_ONLY_SPARK_READS = re.compile(r">>>|\bx\s+'|:|\|>|\.\s*select\b|^\s*table\b|\bby\s+window\b", re.IGNORECASE)
+"""What sqlglot refuses and Spark takes: `>>>`, `X 'FF'`, paths into a VARIANT, pipes, a field named `select`,
+`GROUP BY window(...)`."""
+
 WITHOUT_PARENTHESES: Final = frozenset(
     {
         "current_catalog",
@@ -33,12 +41,13 @@ WITHOUT_PARENTHESES: Final = frozenset(
         "current_user",
         "grouping__id",
         "localtimestamp",
-        "now",
         "session_user",
+        "session_window",
         "user",
+        "window",
     }
 )
-"""Functions and pseudo columns that Spark takes without parentheses: names like these need be no column."""
+"""What Spark takes for a function or a grouping's window: names like these need be no column."""
 
 
 class NotSql(ValueError):
@@ -57,6 +66,7 @@ class Reference:
     row: int
 
     def __str__(self) -> str:
+        """The reference as it is written in SQL."""
         return ".".join(self.parts)
 
 
@@ -71,10 +81,12 @@ class Miss:
 
 
 def parse(text: str) -> exp.Expr:
-    """The one statement or expression of `text`; raises NotSql."""
+    """The one statement or expression of `text`, or UNREAD; raises NotSql."""
     try:
         tree = sqlglot.parse_one(text, dialect=DIALECT)
     except sqlglot.errors.ParseError as error:
+        if _ONLY_SPARK_READS.search(text):
+            return UNREAD
         first = error.errors[0] if error.errors else {}
         near = str(first.get("highlight") or "").strip()
         why = f"it breaks at `{near}`" if near else "it ends too early"
@@ -89,11 +101,15 @@ def parse(text: str) -> exp.Expr:
 
 
 def parse_expression(text: str) -> exp.Expr:
-    """The expression of one column; raises NotSql."""
+    """The expression of one column, or UNREAD; raises NotSql."""
     tree = parse(text)
     match tree:
+        case exp.Subquery():
+            return tree
         case exp.Query() | exp.Command():
             raise NotSql(1, "it is a statement, where an expression is asked for")
+        case exp.Alias() if _ONLY_SPARK_READS.search(text):
+            return UNREAD
         case exp.Alias() | exp.Aliases():
             raise NotSql(1, f"it names its result itself (`{tree.alias}`), or an operator is missing")
         case exp.Star() | exp.Column(this=exp.Star()):
@@ -115,9 +131,7 @@ def reference_of(column: exp.Column) -> Reference | None:
     if isinstance(column.this, exp.Star) or column.find_ancestor(exp.Hint):
         return None
     parts = [part.name for part in column.parts]
-    if len(parts) == 1 and parts[0].casefold() in WITHOUT_PARENTHESES | _lambda_variables(column):
-        return None
-    if parts[0].casefold() in _lambda_variables(column):
+    if parts[0].casefold() in WITHOUT_PARENTHESES | _lambda_variables(column):
         return None
     node: exp.Expr = column
     while (

@@ -11,7 +11,7 @@ from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
 from schemas.columns import INGEST_METADATA
-from schemas.sql import NotSql, Reference, parse, reference_of
+from schemas.sql import UNREAD, NotSql, Reference, parse, reference_of
 
 Names = tuple[str, ...]
 ColumnsOf = Callable[[str], Names | None]
@@ -38,7 +38,10 @@ _NAMED_BY_SPARK: Final = frozenset(
 
 @dataclass(frozen=True)
 class Unknown:
-    """A column that no table of the query has; `source` is the alias or table that was named, if one was."""
+    """A column that no table of the query has; `source` is the table or alias before it, where there is one.
+
+    `choices` are the columns that there are, or the aliases where what stands before the dot is none.
+    """
 
     reference: Reference
     source: str
@@ -60,6 +63,11 @@ class _View:
     scope: Scope
     sources: dict[str, Names | None] = field(default_factory=dict)
     output: Names | None = None
+
+    @property
+    def selects(self) -> list[exp.Expr]:
+        """The columns of its result as they are written."""
+        return self.scope.expression.selects if isinstance(self.scope.expression, exp.Select) else []
 
 
 @dataclass(frozen=True)
@@ -123,8 +131,10 @@ class Query:
 
 
 def parse_query(text: str) -> Query:
-    """The query of `text`; raises NotSql."""
+    """The query of `text`, one that tells nothing where only Spark can read it; raises NotSql."""
     tree = parse(text)
+    if tree is UNREAD:
+        return Query(exp.Select(), ())
     if not isinstance(tree, exp.Query):
         raise NotSql(1, "it is not a SELECT")
     try:
@@ -197,7 +207,7 @@ def _names_of(item: exp.Expr, view: _View) -> Names | None:
 
 
 def _is_unnamed(item: exp.Expr) -> bool:
-    """Whether Spark makes up a name such as `(a + 1)`, which Delta refuses; false where it can not be told."""
+    """Whether Spark makes up a name like `(a + 1)`, which Delta refuses; false where that is not sure."""
     if isinstance(item, exp.Anonymous):
         return item.name.casefold() not in _NAMED_BY_SPARK
     if isinstance(item, (exp.Cast, *_MANY_COLUMNS)) or item.find(*_MANY_COLUMNS):
@@ -209,9 +219,7 @@ def _look_up(reference: Reference, chain: list[_View]) -> Unknown | None:
     """Resolve as Spark does: the SELECT's own sources first, then those of the SELECTs around it."""
     parts = tuple(part.casefold() for part in reference.parts)
     for view in chain:
-        aliased = (
-            {name.casefold() for name in view.scope.expression.named_selects} if view is chain[0] else set()
-        )
+        aliased = _folded(_result_names(view)) if view is chain[0] else set()
         if parts[0] in aliased:
             return None
         for at in (0, 1):
@@ -222,8 +230,16 @@ def _look_up(reference: Reference, chain: list[_View]) -> Unknown | None:
                 return None if _in_any(parts[0], chain) else Unknown(reference, reference.parts[at], columns)
     if _in_any(parts[0], chain):
         return None
+    if len(parts) > 1:
+        return Unknown(reference, "", tuple(alias for view in chain for alias in view.sources))
     choices = tuple(name for view in chain for columns in view.sources.values() for name in columns or ())
     return Unknown(reference, "", choices)
+
+
+def _result_names(view: _View) -> Names:
+    """Names of the result that ORDER BY, HAVING and later columns may use, beside the sources' columns."""
+    qualified = [item.name for item in view.selects if isinstance(item, exp.Column) and item.table]
+    return (*(item.alias for item in view.selects if item.alias), *qualified)
 
 
 def _in_any(name: str, chain: list[_View]) -> bool:

@@ -35,7 +35,7 @@ VALIDITY: Final = (VALID_FROM, VALID_TO, IS_CURRENT)
 
 
 def row_type(spec: BronzeSpec, contract: Contract) -> StructType | None:
-    """The type of the row that a record is about; None where an envelope's contract does not describe `after`."""
+    """The type of the row that a record is about; None where an envelope's contract names no `after`."""
     described = contract.row_type
     if spec.contract_describes == "row":
         return described

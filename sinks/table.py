@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
+import pyarrow as pa
 from deltalake import DeltaTable, Schema
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField, StructType
 
-from checkpoints import positions
+from checkpoints import ledger, positions
 from checkpoints.lake import Lake
 from sinks.commit import Commit
 from sinks.errors import IncompatibleTable
@@ -22,6 +24,22 @@ PROPERTIES = {
     "delta.enableExpiredLogCleanup": "false",
     "delta.checkpointInterval": "100",
 }
+
+_FEW_FILES = 100
+_COMMIT_COLUMNS = ["_commit_version", "_commit_timestamp"]
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A part of a table's change feed: few rows as Arrow in the driver, or many as a frame."""
+
+    spark: SparkSession
+    rows: pa.Table | DataFrame
+
+    @property
+    def frame(self) -> DataFrame:
+        """The rows as a frame."""
+        return self.rows if isinstance(self.rows, DataFrame) else self.spark.createDataFrame(self.rows)
 
 
 class Table:
@@ -108,21 +126,40 @@ class Table:
         return spark.createDataFrame([], self.schema())
 
     def read(self, spark: SparkSession, version: int | None = None) -> DataFrame:
-        """The table's rows, as of `version` where one is given."""
-        reader = spark.read.format("delta")
-        return (reader if version is None else reader.option("versionAsOf", version)).load(self.path)
+        """The table's rows, as of `version` where one is given.
 
-    def changes(self, spark: SparkSession, first: int, last: int) -> DataFrame:
+        A table of few files is given to Spark as just these files: the driver has its log in memory already, and
+        Spark's own reading of it costs several jobs per table and version, more than the rows themselves.
+        """
+        with self.lock:
+            handle = self.handle()
+            at = handle if version in (None, handle.version()) else DeltaTable(self.path, version=version)
+            files = at.file_uris()
+            schema = StructType.fromJson(json.loads(at.schema().to_json()))
+        if not files:
+            return spark.createDataFrame([], schema)
+        if len(files) <= _FEW_FILES and not at.protocol().reader_features:
+            return spark.read.schema(schema).option("basePath", self.path).parquet(*files)
+        return spark.read.format("delta").option("versionAsOf", at.version()).load(self.path)
+
+    def changes(self, spark: SparkSession, first: int, last: int, few_rows: int) -> Feed:
         """The change feed from version `first` to `last`, both included, with Delta's `_change_type` column.
 
-        https://docs.delta.io/latest/delta-change-data-feed.html
+        Up to `few_rows` rows, as the ledger counts them, are read by the driver; more, or a number that is not known,
+        by Spark. https://docs.delta.io/latest/delta-change-data-feed.html
         """
-        return (
+        handle = self.handle()
+        rows = ledger.rows_between(handle, first, last)
+        if rows is not None and rows <= few_rows:
+            return Feed(spark, _without_views(pa.table(handle.load_cdf(first, last)).drop_columns(_COMMIT_COLUMNS)))
+        return Feed(
+            spark,
             spark.read.format("delta")
             .option("readChangeFeed", "true")
             .option("startingVersion", first)
             .option("endingVersion", last)
             .load(self.path)
+            .drop(*_COMMIT_COLUMNS),
         )
 
     def commit_position(self, commit: Commit) -> int:
@@ -143,7 +180,7 @@ class Tables(Mapping[str, Table]):
         """The table of that name; KeyError where the pipeline has none."""
         return self._tables[name]
 
-    def __iter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204
+    def __iter__(self) -> Iterator[str]:
         """The names, in the order they were given."""
         return iter(self._tables)
 
@@ -154,3 +191,24 @@ class Tables(Mapping[str, Table]):
 
 def _delta_schema(schema: StructType) -> Schema:
     return Schema.from_json(schema.json())
+
+
+def _without_views(rows: pa.Table) -> pa.Table:
+    """The rows in the types that Spark takes from Arrow; delta-rs gives views and dictionaries."""
+    return rows.cast(pa.schema([pa.field(field.name, _plain(field.type)) for field in rows.schema]))
+
+
+def _plain(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(field.name, _plain(field.type)) for field in kind.fields])
+    if pa.types.is_map(kind):
+        return pa.map_(_plain(kind.key_type), _plain(kind.item_type))
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_list_view(kind):
+        return pa.list_(_plain(kind.value_type))
+    if pa.types.is_dictionary(kind):
+        return _plain(kind.value_type)
+    if pa.types.is_string_view(kind) or pa.types.is_large_string(kind):
+        return pa.string()
+    if pa.types.is_binary_view(kind) or pa.types.is_large_binary(kind):
+        return pa.binary()
+    return kind

@@ -6,8 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    DoubleType,
+    FloatType,
+    StructType,
+    TimestampNTZType,
+    TimestampType,
+)
+
+from sinks.table import Feed
+
+# Brought through Python's local time, or compared as something else than they are: left to a join.
+_NOT_CONSTANT = (TimestampType, TimestampNTZType, FloatType, DoubleType, BinaryType, StructType, ArrayType)
 
 
 @dataclass(frozen=True)
@@ -22,13 +37,22 @@ class KeySet:
     literals: tuple[tuple[object, ...], ...] | None
 
     @classmethod
-    def of(cls, changes: DataFrame, mapping: Mapping[str, str], pushdown_keys: int) -> KeySet:
+    def of(cls, feed: Feed, mapping: Mapping[str, str], pushdown_keys: int) -> KeySet:
         """The keys in a change feed, old images and new ones; `mapping` is upstream column -> column here."""
-        frame = changes.select(*(F.col(ours).alias(theirs) for ours, theirs in mapping.items())).distinct()
-        # One row more than may be pushed down tells whether there are more; never the whole set.
-        few = frame.limit(pushdown_keys + 1).collect()
-        literals = tuple(tuple(row) for row in few) if len(few) <= pushdown_keys else None
-        return cls(tuple(mapping.values()), frame, literals)
+        names = tuple(mapping.values())
+        if isinstance(feed.rows, pa.Table):
+            columns = list(mapping)
+            distinct = feed.rows.select(columns).group_by(columns).aggregate([]).rename_columns(names)
+            frame, count = feed.spark.createDataFrame(distinct), distinct.num_rows
+        else:
+            frame = feed.rows.select(*(F.col(ours).alias(theirs) for ours, theirs in mapping.items())).distinct()
+            # One row more than may be pushed down tells whether there are more; never the whole set.
+            distinct = frame.limit(pushdown_keys + 1).toArrow()
+            count = distinct.num_rows
+        is_constant = not any(isinstance(field.dataType, _NOT_CONSTANT) for field in frame.schema.fields)
+        if count > pushdown_keys or not is_constant:
+            return cls(names, frame, None)
+        return cls(names, frame, tuple(tuple(row[name] for name in names) for row in distinct.to_pylist()))
 
     @property
     def is_empty(self) -> bool:

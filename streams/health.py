@@ -33,7 +33,7 @@ class Probe:
     detail: Mapping[str, str] = field(default_factory=dict)
 
 
-class CannotListen(SluiceError):  # noqa: N818 - it says what happened
+class CannotListen(SluiceError):
     """The address for metrics and probes can not be listened on."""
 
     def __init__(self, host: str, port: int, reason: str) -> None:

@@ -27,7 +27,7 @@ State = Literal["starting", "waiting", "running", "failed", "given up", "done"]
 _WATCH_SECONDS = 0.2
 
 
-class Draining(Exception):  # noqa: N818 - it is not an error: the batch is left for the next start
+class Draining(Exception):
     """A batch was about to begin while the service stops."""
 
 

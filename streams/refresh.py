@@ -131,7 +131,7 @@ class RefreshStep:
     def _keys(self, spark: SparkSession, changed: Sequence[Pending]) -> list[KeySet] | None:
         keys = []
         for one in changed:
-            feed = one.upstream.changes(spark, one.position + 1, one.to)
+            feed = one.upstream.changes(spark, one.position + 1, one.to, self.small_batch_rows)
             found = KeySet.of(feed, self.recipe.mapping(one.upstream.name), self.pushdown_keys)
             if self.recipe.touches_all(found):
                 return None

@@ -70,7 +70,7 @@ class ChangeStep:
                 clock = ledger.clock_at(self.upstream.handle(), todo.to)
                 if not todo.wrote_rows():
                     return commit_nothing(self.table, clock, [todo])
-                rows = self.upstream.changes(spark, todo.position + 1, todo.to)
+                rows = self.upstream.changes(spark, todo.position + 1, todo.to, self.small_batch_rows).frame
                 entry = entry_for(self.table, self.label, "feed", clock, [todo])
             # 2
             changes = canonical_changes(rows, self.spec).persist()

@@ -65,8 +65,8 @@ class Pending:
         return self.position == self.to
 
     def wrote_rows(self) -> bool:
-        """Whether any of it may have changed rows."""
-        return not self.is_empty and ledger.wrote_rows(self.upstream.handle(), self.position + 1, self.to)
+        """Whether any of it may have changed rows; False only where the ledger is sure."""
+        return not self.is_empty and ledger.rows_between(self.upstream.handle(), self.position + 1, self.to) != 0
 
 
 def pending(table: Table, upstream: Table, step: str) -> Pending:

@@ -115,6 +115,9 @@ class Component(ABC):
         )
         self._after_start()
 
+    def _run_tool(self, tool: str, command: Sequence[str]) -> None:
+        self._process.run(tool, command, cwd=self._cwd(), timeout_seconds=self._timeout_seconds)
+
     def _port(self, index: int = 0) -> int:
         if not self.ports:
             raise NotRunningError(self.name, "It has no address before its first start.")

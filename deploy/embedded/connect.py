@@ -11,6 +11,7 @@ from pathlib import Path
 from deploy import jars
 from deploy.embedded.component import TIMEOUT_SECONDS, Component
 from deploy.embedded.errors import StartError
+from deploy.embedded.excerpt import excerpt
 from deploy.embedded.java import boolean, java_command, write_properties
 from deploy.embedded.ports import LOOPBACK
 from deploy.embedded.postgres import Login
@@ -89,7 +90,7 @@ class KafkaConnect(Component):
             case {"connector": {"state": "FAILED", "trace": str(trace)}} | {
                 "tasks": [{"state": "FAILED", "trace": str(trace)}]
             }:
-                raise StartError(self.name, "has a connector that failed", self.log, trace)
+                raise StartError(self.name, "has a connector that failed", self.log, excerpt(trace))
         return False
 
     def _prepare(self) -> Sequence[str]:

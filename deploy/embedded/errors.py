@@ -25,7 +25,7 @@ class ToolFailedError(EmbeddedError):
 
     def __init__(self, tool: str, exit_code: int, output: str) -> None:
         self.tool, self.exit_code, self.output = tool, exit_code, output
-        super().__init__(f"{tool} ended with exit code {exit_code}:\n{output.strip() or '(no output)'}")
+        super().__init__(f"{tool} ended with exit code {exit_code}:\n{output or '(no output)'}")
 
 
 class AbandonedError(EmbeddedError):

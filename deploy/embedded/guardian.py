@@ -25,6 +25,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -33,6 +34,8 @@ import psutil
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 POLL_SECONDS = 1.0
+PAUSE_SECONDS = 2.0
+REMOVE_SECONDS = 10.0
 UNKILLABLE_SECONDS = 10.0  # a process in the kernel's uninterruptible sleep is left to it
 
 
@@ -88,11 +91,11 @@ def main(argument: str) -> int:
         if orphaned or asked_to_end:
             _end(child, task)
         for order in orders or b"":
-            _obey(Order(bytes([order])), child, task)
+            if child.poll() is None:
+                _obey(Order(bytes([order])), child, task)
     _kill_all(child)
-    if orphaned:
-        for folder in task.remove_when_orphaned:
-            shutil.rmtree(folder, ignore_errors=True)
+    if orphaned or os.getppid() != parent:
+        _remove(task.remove_when_orphaned)
     code = int(child.returncode)
     return code if code >= 0 else 128 - code
 
@@ -123,21 +126,25 @@ def _start(task: Assignment) -> subprocess.Popen[bytes]:
 
 
 def _report(fact: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(fact) + "\n")
-    sys.stdout.flush()
+    # Straight to the pipe: the caller may be gone, and a buffer would complain once more at the end.
+    with suppress(BrokenPipeError):
+        os.write(1, json.dumps(fact).encode() + b"\n")
 
 
 def _obey(order: Order, child: subprocess.Popen[bytes], task: Assignment) -> None:
     match order:
         case Order.STOP:
-            _signal_all([psutil.Process(child.pid)], signal.SIGCONT)
+            _signal_all(_descendants(), signal.SIGCONT)
             child.send_signal(task.stop_signal)
         case Order.KILL:
             _kill_all(child)
         case Order.PAUSE:
             _signal_all(_descendants(), signal.SIGSTOP)
+            _wait_until_stopped(_descendants())
+            _report({"obeyed": order.name})
         case Order.RESUME:
             _signal_all(_descendants(), signal.SIGCONT)
+            _report({"obeyed": order.name})
 
 
 def _end(child: subprocess.Popen[bytes], task: Assignment) -> None:
@@ -156,10 +163,17 @@ def _descendants() -> list[psutil.Process]:
 
 def _signal_all(processes: list[psutil.Process], number: int) -> None:
     for process in processes:
-        try:
+        with suppress(psutil.NoSuchProcess):
             process.send_signal(number)
-        except psutil.NoSuchProcess:
-            continue
+
+
+def _wait_until_stopped(processes: list[psutil.Process]) -> None:
+    """SIGSTOP takes effect when the kernel next looks at each thread, not when it is sent."""
+    ended = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    deadline = time.monotonic() + PAUSE_SECONDS
+    with suppress(psutil.NoSuchProcess):
+        while any(each.status() not in ended for each in processes) and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 def _kill_all(child: subprocess.Popen[bytes]) -> None:
@@ -173,6 +187,15 @@ def _kill_all(child: subprocess.Popen[bytes]) -> None:
         while _reap_one():
             pass
         time.sleep(0.01)
+
+
+def _remove(folders: list[str]) -> None:
+    """Remove the folders, also under the hands of other guardians that do the same."""
+    deadline = time.monotonic() + REMOVE_SECONDS
+    while (left := [folder for folder in folders if os.path.lexists(folder)]) and time.monotonic() < deadline:
+        for folder in left:
+            shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(0.05)
 
 
 def _reap_one() -> bool:

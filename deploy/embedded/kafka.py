@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,6 @@ from confluent_kafka.cimpl import NewTopic
 
 from deploy import jars
 from deploy.embedded.component import TIMEOUT_SECONDS, Component
-from deploy.embedded.errors import ToolFailedError
 from deploy.embedded.java import java_command, write_properties
 from deploy.embedded.ports import LOOPBACK, answers
 
@@ -88,7 +86,9 @@ class KafkaBroker(Component):
         if not (data / "meta.properties").exists():
             cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
             tool = ("format", "--cluster-id", cluster, "--config", str(settings))
-            _run_tool(java_command("kafka.tools.StorageTool", classes, *tool, heap_mb=128))
+            self._run_tool(
+                "Kafka's storage tool", java_command("kafka.tools.StorageTool", classes, *tool, heap_mb=128)
+            )
         return java_command("kafka.Kafka", classes, str(settings), heap_mb=self._heap_mb)
 
     def _settings(self, data: Path) -> dict[str, str | int]:
@@ -117,11 +117,3 @@ class KafkaBroker(Component):
             "broker.session.timeout.ms": 3000,
             "broker.heartbeat.interval.ms": 500,
         }
-
-
-def _run_tool(command: Sequence[str]) -> None:
-    ended = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
-    )
-    if ended.returncode != 0:
-        raise ToolFailedError("Kafka's storage tool", ended.returncode, ended.stdout + ended.stderr)

@@ -7,7 +7,6 @@ import os
 import secrets
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,7 +17,7 @@ from psycopg import sql
 
 from deploy.embedded import binaries
 from deploy.embedded.component import TIMEOUT_SECONDS, Component
-from deploy.embedded.errors import ToolFailedError, UnreachableFolderError
+from deploy.embedded.errors import UnreachableFolderError
 from deploy.embedded.ports import LOOPBACK
 from deploy.embedded.process import Account
 
@@ -74,7 +73,9 @@ class PostgreSQL(Component):
         self._settings = dict(settings or {})
         folder.mkdir(parents=True, exist_ok=True)
         self._home, self._home_is_temporary = _home(folder.resolve(), self._server_account)
-        removed = [*remove_when_orphaned, *([self._home] if self._home_is_temporary else [])]
+        removed = list(remove_when_orphaned)
+        if removed and self._home_is_temporary:
+            removed.append(self._home)
         super().__init__(folder, logs=logs, timeout_seconds=timeout_seconds, remove_when_orphaned=removed)
 
     @property
@@ -166,22 +167,11 @@ class PostgreSQL(Component):
             shutil.chown(handed, self._server_account.name, self._server_account.gid)
         locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         login = [f"--username={ADMIN_ROLE}", f"--pwfile={handed}", "--auth=scram-sha-256"]
-        ended = subprocess.run(
-            [str(initdb), "-D", str(fresh), *locale, *login, "--no-sync", "--no-instructions"],
-            cwd=self._home,
-            env=self._env(),
-            user=self._server_account.name if self._server_account else None,
-            group=self._server_account.gid if self._server_account else None,
-            extra_groups=[] if self._server_account else None,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        handed.unlink()
-        if ended.returncode != 0:
-            raise ToolFailedError("initdb", ended.returncode, ended.stdout + ended.stderr)
+        options = [*locale, *login, "--no-sync", "--no-instructions"]
+        try:
+            self._run_tool("initdb", [str(initdb), "-D", str(fresh), *options])
+        finally:
+            handed.unlink()
         fresh.rename(data)
 
     def _passwords(self) -> _Passwords:
@@ -189,8 +179,13 @@ class PostgreSQL(Component):
 
 
 def _home(folder: Path, account: Account | None) -> tuple[Path, bool]:
-    """The folder that belongs to the server's account: inside `folder`, else a temporary one."""
+    """The folder that belongs to the server's account, and whether it is a temporary one outside of `folder`.
+
+    A temporary one is linked from `folder`, where the next server of the same folder finds it.
+    """
     home = folder / "server"
+    if home.is_symlink() and home.is_dir():
+        return home.resolve(), True
     if account is None:
         home.mkdir(mode=0o700, exist_ok=True)
         return home, False
@@ -198,9 +193,11 @@ def _home(folder: Path, account: Account | None) -> tuple[Path, bool]:
         home.mkdir(mode=0o700, exist_ok=True)
         shutil.chown(home, account.name, account.gid)
         return home, False
-    home = Path(tempfile.mkdtemp(prefix="sluice-postgresql-"))
-    shutil.chown(home, account.name, account.gid)
-    if not binaries.may_enter(account, home):
-        shutil.rmtree(home)
-        raise UnreachableFolderError(account.name, [folder, home.parent])
-    return home, True
+    temporary = Path(tempfile.mkdtemp(prefix="sluice-postgresql-"))
+    shutil.chown(temporary, account.name, account.gid)
+    if not binaries.may_enter(account, temporary):
+        shutil.rmtree(temporary)
+        raise UnreachableFolderError(account.name, [folder, temporary.parent])
+    home.unlink(missing_ok=True)
+    home.symlink_to(temporary)
+    return temporary, True

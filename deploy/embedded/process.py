@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import IO
 
 from deploy.embedded import guardian
-from deploy.embedded.errors import AbandonedError, NotRunningError, StartError
+from deploy.embedded.errors import AbandonedError, NotRunningError, StartError, ToolFailedError
+from deploy.embedded.excerpt import excerpt
 from deploy.embedded.guardian import Assignment, Order
 
 ORPHAN_GRACE_SECONDS = 5.0
-TAIL_LINES = 40
-_TAIL_BYTES = 64 * 1024
+_TAIL_BYTES = 256 * 1024
 _LOOK_EVERY_SECONDS = 0.05
 
 
@@ -81,6 +81,18 @@ class ManagedProcess:
             self.kill()
             raise
 
+    def run(self, tool: str, command: Sequence[str], *, cwd: Path, timeout_seconds: float) -> None:
+        """Run a tool of the process to its end, under the same guard; `ToolFailedError` with what it wrote."""
+        self._launch(command, cwd)
+        try:
+            self._wait_until(lambda: not self.running, timeout_seconds)
+        except BaseException:
+            self.kill()
+            raise
+        code = self._exit_code()
+        if code:
+            raise ToolFailedError(tool, code, excerpt(self.log_text()))
+
     def abandon(self) -> None:
         """Call off a start that another thread is waiting for; the object can not be started again."""
         self._abandoned.set()
@@ -103,17 +115,15 @@ class ManagedProcess:
         self._close()
 
     def pause(self) -> None:
-        """SIGSTOP to the process and all that it started."""
-        self._require_running()
-        self._order(Order.PAUSE)
+        """SIGSTOP to the process and all that it started; when it returns, they stand still."""
+        self._order_and_wait(Order.PAUSE)
 
     def resume(self) -> None:
         """SIGCONT to the process and all that it started."""
-        self._require_running()
-        self._order(Order.RESUME)
+        self._order_and_wait(Order.RESUME)
 
     def log_text(self) -> str:
-        """What the process wrote since it was started last, at most the last 64 KiB."""
+        """What the process wrote since it was started last, at most the last 256 KiB."""
         try:
             with self.log.open("rb") as lines:
                 size = lines.seek(0, 2)
@@ -175,6 +185,12 @@ class ManagedProcess:
             stdin.write(order.value)
             stdin.flush()
 
+    def _order_and_wait(self, order: Order) -> None:
+        self._order(order)
+        # Its guardian answers; if it has ended, the pipe does.
+        if self._guardian is None or not self.running or not _pipe(self._guardian.stdout).readline():
+            raise NotRunningError(self.name, "Start it first.")
+
     def _wait(self, timeout_seconds: float) -> None:
         if self._guardian is not None:
             self._guardian.wait(timeout_seconds)
@@ -188,13 +204,8 @@ class ManagedProcess:
                 with suppress(BrokenPipeError):
                     _pipe(pipe).close()
 
-    def _require_running(self) -> None:
-        if not self.running:
-            raise NotRunningError(self.name, "Start it first.")
-
     def _failed(self, reason: str) -> StartError:
-        tail = "\n".join(self.log_text().strip().splitlines()[-TAIL_LINES:])
-        return StartError(self.name, reason, self.log, tail)
+        return StartError(self.name, reason, self.log, excerpt(self.log_text()))
 
 
 def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:

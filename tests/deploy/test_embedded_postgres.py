@@ -30,7 +30,7 @@ def server(tmp_path: Path) -> Iterator[PostgreSQL]:
 
 def value(dsn: str, query: str) -> object:
     with psycopg.connect(dsn) as connection:
-        row = connection.execute(query).fetchone()  # type: ignore[call-overload]
+        row = connection.execute(query).fetchone()
     assert row is not None
     return row[0]
 
@@ -46,7 +46,7 @@ def test_it_listens_on_the_loopback_interface_alone(
     stack: EmbeddedStack, listening: Callable[[int], set[str]]
 ) -> None:
     assert listening(stack.postgres.pids[0]) == {LOOPBACK}
-    assert value(stack.postgres.dsn, "SHOW unix_socket_directories") == ""
+    assert value(stack.postgres.admin_dsn, "SHOW unix_socket_directories") == ""
 
 
 def test_it_decodes_its_log_for_replication(stack: EmbeddedStack) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,14 +35,22 @@ def names(folder: Path) -> set[str]:
     return {jar.name for jar in folder.glob("*.jar")}
 
 
-@pytest.fixture
-def pom(tmp_path: Path) -> Path:
-    return write_pom(tmp_path / "pom.xml", SLF4J)
+@pytest.fixture(scope="module")
+def resolved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pom and what Maven made of it: each test gets a copy."""
+    home = tmp_path_factory.mktemp("resolved")
+    jars.resolve_pom(write_pom(home / "pom.xml", SLF4J), home / "jars" / "some")
+    return home
 
 
 @pytest.fixture
-def folder(pom: Path, tmp_path: Path) -> Path:
-    return jars.resolve_pom(pom, tmp_path / "jars" / "some")
+def pom(resolved: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(resolved, tmp_path / "copy") / "pom.xml"
+
+
+@pytest.fixture
+def folder(pom: Path) -> Path:
+    return pom.parent / "jars" / "some"
 
 
 @pytest.fixture

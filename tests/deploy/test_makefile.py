@@ -1,4 +1,4 @@
-"""`make` names what is missing in one line; the rest of it is run by its users, the continuous build among them."""
+"""`make` names what is missing in one line, and what it can do."""
 
 from __future__ import annotations
 

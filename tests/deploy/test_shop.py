@@ -26,7 +26,7 @@ def test_a_rate_per_currency_and_day() -> None:
 
 
 def test_orders_without_customers_are_refused() -> None:
-    with pytest.raises(ValueError, match="need a customer and a product"):
+    with pytest.raises(ValueError, match="need customers and products to refer to"):
         shop.seed("", customers=0, orders=1)
 
 

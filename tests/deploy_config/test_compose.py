@@ -126,3 +126,7 @@ def test_docker_reads_it() -> None:
         check=False,
     )
     assert checked.returncode == 0, checked.stderr
+
+
+def test_the_file_with_the_secrets_is_not_committed() -> None:
+    assert "compose.env" in (ROOT / ".gitignore").read_text().split()

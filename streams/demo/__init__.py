@@ -1,0 +1,50 @@
+"""`sluice demo`: a shop on this machine, and its changes becoming a star schema while one looks on."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from rich.console import Console
+
+from schemas.errors import SluiceError
+
+FAILED, ENDED_BY_SIGNAL = 1, 128
+
+
+class DemoPackagesMissing(SluiceError):
+    """The packages that only the embedded stack needs are not installed."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+        super().__init__(
+            f"The demo needs the Python package {module}, which is not installed. "
+            'Run it as `make demo`, or install it: pip install "sluice[embedded]".'
+        )
+
+
+def run_demo(*, seconds: int, rate: int, keep: bool) -> int:
+    """Run the whole demo: `seconds` of traffic at `rate` changes per second; `keep` leaves the lake behind.
+
+    0 where every record is accounted for and the tables equal their source, 1 where not or where something could
+    not be started, 130 after Ctrl-C, 143 after SIGTERM. It must be called from the main thread.
+    """
+    started = time.time()
+    try:
+        from deploy import DeployError  # noqa: PLC0415 - the clock starts before the imports
+        from streams.demo.run import Demo  # noqa: PLC0415
+        from streams.demo.stopping import Stopped, stop_signals  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name not in ("psycopg", "psutil", "confluent_kafka"):
+            raise
+        raise DemoPackagesMissing(error.name) from error
+    out, err = Console(), Console(file=sys.stderr)
+    try:
+        with stop_signals():
+            return Demo(out, started=started, seconds=seconds, rate=rate, keep=keep).run()
+    except Stopped as stop:
+        out.print(f"Stopped by {stop.name}: everything that the demo started has ended.", highlight=False)
+        return ENDED_BY_SIGNAL + stop.number
+    except (DeployError, SluiceError) as error:
+        err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+        return FAILED

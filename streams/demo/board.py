@@ -1,0 +1,72 @@
+"""What the views show: the phase, the traffic, the newest look, and the state of the service's parts."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from streams.demo.sample import FACT
+from streams.demo.traffic import Traffic
+from streams.demo.watch import Look, Watcher
+from streams.service import Service
+
+
+@dataclass
+class Board:
+    """Filled in as the parts come up; read by the view's thread."""
+
+    started: float
+    log: Path
+    phase: str = "starting"
+    service: Service | None = None
+    watcher: Watcher | None = None
+    traffic: Traffic | None = None
+    seconds: int = 0
+    phases: list[tuple[float, str]] = field(default_factory=list)
+
+    def enter(self, phase: str) -> None:
+        """Go over to the next phase."""
+        self.phase = phase
+        self.phases.append((self.elapsed, phase))
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the demo was started."""
+        return time.time() - self.started
+
+    @property
+    def look(self) -> Look:
+        """The newest look; empty before the first one."""
+        return self.watcher.look if self.watcher else Look()
+
+    @property
+    def first_gold_seconds(self) -> float | None:
+        """After how many seconds the fact table had its first rows."""
+        at = self.watcher.first_rows.get(FACT) if self.watcher else None
+        return None if at is None else at - self.started
+
+    def state_of(self, table: str) -> str:
+        """The state of the query or worker behind a table."""
+        if self.service is None:
+            return "starting"
+        part = self.service.queries.get(table) or self.service.workers.get(table)
+        return part.state if part else "starting"
+
+    def problems(self) -> dict[str, str]:
+        """Table -> what keeps its query or worker from running."""
+        if self.service is None:
+            return {}
+        parts = {**self.service.queries, **self.service.workers}
+        return {name: part.problem for name, part in parts.items() if part.problem and part.state != "waiting"}
+
+    def headline(self) -> str:
+        """Phase and traffic in one line."""
+        parts = [self.phase]
+        if self.traffic is not None and self.traffic.made:
+            parts.append(
+                f"traffic {self.traffic.elapsed_seconds:.0f} of {self.seconds} s, {self.traffic.made:,} changes"
+            )
+        if self.first_gold_seconds is not None:
+            parts.append(f"first gold rows after {self.first_gold_seconds:.1f} s")
+        return " · ".join(parts)

@@ -1,0 +1,72 @@
+"""Ctrl-C and SIGTERM end the demo in order; whatever it started and still runs then is ended too."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+import psutil
+
+_GRACE_SECONDS = 5.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Stopped(KeyboardInterrupt):
+    """The user, or the system, asked for the end."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        super().__init__(self.name)
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[None]:
+    """Raise `Stopped` in the main thread at the first SIGINT or SIGTERM within the block; later ones change nothing."""
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        del frame
+        # What follows is the clean-up, which is bounded: a second signal would only cut it short.
+        for each in _SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, on_signal) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def no_child_left() -> Iterator[None]:
+    """At the end of the block, end the processes that were started within it and still run: Spark's JVM for one."""
+    before = set(psutil.Process().children())
+    try:
+        yield
+    finally:
+        end_children(before)
+
+
+def end_children(spared: set[psutil.Process]) -> None:
+    """Ask all children but the spared ones to end; kill those that do not within a grace, and what they started."""
+    started = [child for child in psutil.Process().children() if child not in spared]
+    family = [*started, *(each for child in started for each in _descendants(child))]
+    for child in started:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.terminate()
+    _, left = psutil.wait_procs(family, timeout=_GRACE_SECONDS)
+    for process in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(left, timeout=_GRACE_SECONDS)
+
+
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
