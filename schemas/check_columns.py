@@ -37,9 +37,7 @@ def missing(
     for index, name in enumerate(named):
         if name.casefold() not in folded:
             what = f"There is no column `{name}` in {where}."
-            yield folder.problem(
-                table, (word, index), what, did_you_mean(name, known, "Name one that is there.")
-            )
+            yield folder.problem(table, (word, index), what, did_you_mean(name, known, "Name one that is there."))
 
 
 def _named_twice(folder: Folder, table: str, spec: TableSpec) -> Iterator[Problem]:
@@ -53,9 +51,7 @@ def _named_twice(folder: Folder, table: str, spec: TableSpec) -> Iterator[Proble
 def _bronze(folder: Folder, table: str, spec: BronzeSpec) -> Iterator[Problem]:
     if spec.contract_describes == "envelope" and spec.source.format == "json":
         what = "Only a Debezium record has an envelope, and the format is `json`."
-        yield folder.problem(
-            table, ("contract_describes",), what, "Remove it, or write `format: debezium-json`."
-        )
+        yield folder.problem(table, ("contract_describes",), what, "Remove it, or write `format: debezium-json`.")
         return
     contract = folder.sound_contracts.get(spec.contract)
     if contract is None:
@@ -66,9 +62,7 @@ def _bronze(folder: Folder, table: str, spec: BronzeSpec) -> Iterator[Problem]:
         what = f"The contract `{contract.name}` is of an envelope, but names no fields of `after`."
         yield folder.problem(table, ("contract_describes",), what, "Describe it there, or write `row`.")
         return
-    yield from missing(
-        folder, table, "keys", spec.keys, row.names, f"the row of the contract `{contract.name}`"
-    )
+    yield from missing(folder, table, "keys", spec.keys, row.names, f"the row of the contract `{contract.name}`")
     yield from missing(folder, table, "partition_by", spec.partition_by, columns.names, f"`{table}`")
     if spec.source.format == "json":
         yield from _taken_names(folder, spec, row)
@@ -188,6 +182,4 @@ def _valid_from(folder: Folder, table: str, spec: Scd2Spec, history: HistorySpec
     if kind is not None and not isinstance(kind, TimestampType):
         name = kind.simpleString().upper()
         what = f"`{spec.valid_from}` has to be a TIMESTAMP, and is {name} in `{spec.from_}`."
-        yield folder.problem(
-            table, ("valid_from",), what, "Convert it there, as with `try_to_timestamp(...)`."
-        )
+        yield folder.problem(table, ("valid_from",), what, "Convert it there, as with `try_to_timestamp(...)`.")

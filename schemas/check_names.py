@@ -51,23 +51,17 @@ def _upstream_problems(folder: Folder, table: str, spec: TableSpec, upstream: st
         return
     if not _may_stand_below(spec, above):
         what = f"A {spec.kind} table is made from {_wanted(spec)}, and `{upstream}` is a {above.kind} table."
-        yield folder.problem(
-            table, path, what, did_you_mean(upstream, _candidates(folder, spec), "Name one.")
-        )
+        yield folder.problem(table, path, what, did_you_mean(upstream, _candidates(folder, spec), "Name one."))
     elif _HEIGHT[above.layer] > _HEIGHT[spec.layer]:
         what = f"`{table}` is in the layer {spec.layer}, and `{upstream}` above it in {above.layer}."
-        yield folder.problem(
-            table, path, what, f"Let {spec.layer} tables read up to {spec.layer}, or move this one."
-        )
+        yield folder.problem(table, path, what, f"Let {spec.layer} tables read up to {spec.layer}, or move this one.")
 
 
 def _candidates(folder: Folder, spec: TableSpec) -> list[str]:
     return [
         name
         for name, above in folder.specs.items()
-        if name != spec.table
-        and _may_stand_below(spec, above)
-        and _HEIGHT[above.layer] <= _HEIGHT[spec.layer]
+        if name != spec.table and _may_stand_below(spec, above) and _HEIGHT[above.layer] <= _HEIGHT[spec.layer]
     ]
 
 

@@ -81,9 +81,7 @@ def _output_problems(
     folded = [name.casefold() for name in named]
     for index, name in enumerate(named):
         if folded.index(name.casefold()) < index:
-            yield folder.problem(
-                table, ("query",), f"The result has two columns `{name}`.", "Rename one with `AS`."
-            )
+            yield folder.problem(table, ("query",), f"The result has two columns `{name}`.", "Rename one with `AS`.")
         if name in INGEST_METADATA:
             what = f"`{name}` is the name of a column that Sluice adds to this table."
             yield folder.problem(table, ("query",), what, "Leave it out, or rename it with `AS`.")
@@ -96,9 +94,7 @@ def _output_problems(
         yield from missing(folder, table, "partition_by", spec.partition_by, there, f"`{table}`")
 
 
-def _affect_problems(
-    folder: Folder, table: str, spec: DerivedSpec, output: Names | None
-) -> Iterator[Problem]:
+def _affect_problems(folder: Folder, table: str, spec: DerivedSpec, output: Names | None) -> Iterator[Problem]:
     for upstream in spec.affected_by:
         affected = spec.affected_columns(upstream)
         path = ("affected_by", upstream)
@@ -113,11 +109,7 @@ def _affect_problems(
                 yield folder.problem(
                     table, (*path, theirs), what, did_you_mean(theirs, known, "Name one that is there.")
                 )
-            if (
-                output is not None
-                and "" not in output
-                and ours.casefold() not in {name.casefold() for name in output}
-            ):
+            if output is not None and "" not in output and ours.casefold() not in {name.casefold() for name in output}:
                 what = f"There is no column `{ours}` in the result of the query."
                 remedy = did_you_mean(ours, output, f"It has {quoted(output)}.")
                 yield folder.problem(table, (*path, theirs), what, remedy)

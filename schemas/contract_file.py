@@ -52,10 +52,7 @@ def read_contract(file: Path) -> ContractFile:
         problem = Problem(file, 0, "", f"The file is not JSON: {error}.", "Correct it.")
         return ContractFile(file, None, nothing, (problem,))
     document = _with_lines(text)
-    problems = [
-        Problem(file, fault.line, _pointer(fault.path), fault.what, "Remove one.")
-        for fault in document.faults
-    ]
+    problems = [Problem(file, fault.line, _pointer(fault.path), fault.what, "Remove one.") for fault in document.faults]
     if not isinstance(schema, dict):
         problems.append(Problem(file, 1, "", "A contract is a JSON object.", "Describe the payload in one."))
         return ContractFile(file, None, document, tuple(problems))
@@ -74,9 +71,7 @@ def _storage_flaws(contract: Contract) -> Iterator[Flaw]:
     except UntypedContract as error:
         path = tuple(part.replace("~1", "/").replace("~0", "~") for part in error.pointer.split("/")[1:])
         if path:
-            yield Flaw(
-                path, f"{error.why[0].upper()}{error.why[1:]}.", "Correct it, or describe the value in place."
-            )
+            yield Flaw(path, f"{error.why[0].upper()}{error.why[1:]}.", "Correct it, or describe the value in place.")
         else:
             what = "It describes no object with `properties`, so that a table made of it has no columns."
             yield Flaw((), what, "Name the fields of the payload under `properties`.")
@@ -91,17 +86,11 @@ def _name_flaws(kind: DataType, path: tuple[str, ...]) -> Iterator[Flaw]:
             for field in kind.fields:
                 here = (*path, "properties", field.name)
                 if not field.name or UNSTORABLE.intersection(field.name):
-                    what = (
-                        f"`{field.name}` can not be a column: its name is empty or holds one of ` ,;{{}}()=`."
-                    )
-                    yield Flaw(
-                        here, what, "Leave it out of `properties`; it is then kept in `_rescued_data`."
-                    )
+                    what = f"`{field.name}` can not be a column: its name is empty or holds one of ` ,;{{}}()=`."
+                    yield Flaw(here, what, "Leave it out of `properties`; it is then kept in `_rescued_data`.")
                 if (other := seen.setdefault(field.name.casefold(), field.name)) != field.name:
                     what = f"`{other}` and `{field.name}` are one column to Spark, which does not tell case."
-                    yield Flaw(
-                        here, what, "Leave one out of `properties`; it is then kept in `_rescued_data`."
-                    )
+                    yield Flaw(here, what, "Leave one out of `properties`; it is then kept in `_rescued_data`.")
                 yield from _name_flaws(field.dataType, here)
         case ArrayType():
             yield from _name_flaws(kind.elementType, (*path, "items"))

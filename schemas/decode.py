@@ -10,9 +10,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StringType, StructField, StructType
 
 from schemas import debezium
-from schemas.contract import Contract
+from schemas.contract import Contract, UntypedContract
 from schemas.judge import Judge, declared_fields
 from schemas.spec import BronzeSpec
+from schemas.table_columns import payload_type, row_type
 
 _CORRUPT = "_corrupt_record"
 
@@ -28,9 +29,9 @@ class Decoder:
     @classmethod
     def of(cls, spec: BronzeSpec, contract: Contract) -> Decoder:
         """The decoder of a bronze table under its contract."""
-        is_debezium = spec.source.format == "debezium-json"
-        described = contract.row_type
-        row = _row_type(described) if spec.contract_describes == "envelope" else described
+        row, payload = row_type(spec, contract), payload_type(spec, contract)
+        if row is None or payload is None:
+            raise UntypedContract(contract.name, "/properties/after", "it does not say which fields a row has")
         judge = Judge(
             schema=orjson.dumps(contract.schema).decode(),
             format=spec.source.format,
@@ -38,7 +39,7 @@ class Decoder:
             keys=spec.keys,
             declared=declared_fields(row),
         )
-        return cls(judge, debezium.envelope_type(row) if is_debezium else row, is_debezium)
+        return cls(judge, payload, spec.source.format == "debezium-json")
 
     def parsed(self, value: Column, wrapped: Column) -> Column:
         """The value as a struct of `payload` and `_corrupt_record`, the latter set where a field did not fit its type.
@@ -91,11 +92,3 @@ def _position(major: Column, minor: Column, row: Column, partition: Column, offs
         partition.cast("int").alias("partition"),
         offset.cast("bigint").alias("offset"),
     )
-
-
-def _row_type(envelope: StructType) -> StructType:
-    """The row inside a contract that describes a whole envelope: what it says of `after`."""
-    row = envelope[debezium.AFTER].dataType if debezium.AFTER in envelope.names else None
-    if not isinstance(row, StructType):
-        raise ValueError("a contract that describes an envelope says what `after` holds, as an object with `properties`")
-    return row

@@ -37,18 +37,12 @@ class Folder:
         """The columns of a table by its name; see `column_names`."""
         return column_names(self.specs, self.sound_contracts)
 
-    def problem(
-        self, table: str, path: tuple[str | int, ...], what: str, remedy: str, row: int = 0
-    ) -> Problem:
+    def problem(self, table: str, path: tuple[str | int, ...], what: str, remedy: str, row: int = 0) -> Problem:
         """A problem at `path` of a spec; with `row`, in that line of the SQL there."""
         read = self.tables[table]
         line = read.document.line_within(row, *path) if row else read.document.line(*path)
-        return Problem(
-            read.file, line, ".".join(part for part in path if isinstance(part, str)), what, remedy
-        )
+        return Problem(read.file, line, ".".join(part for part in path if isinstance(part, str)), what, remedy)
 
     def not_sql(self, table: str, path: tuple[str | int, ...], error: NotSql) -> Problem:
         """The problem of SQL that does not parse."""
-        return self.problem(
-            table, path, f"This is not SQL that Spark reads: {error.why}.", "Correct it.", error.row
-        )
+        return self.problem(table, path, f"This is not SQL that Spark reads: {error.why}.", "Correct it.", error.row)

@@ -17,9 +17,7 @@ DRAFT_07: Final = "http://json-schema.org/draft-07/schema"
 _TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
 _REFERENCES: Final = ("$ref", "$dynamicRef")
 _NOT_SCHEMAS: Final = frozenset({"enum", "const", "default", "examples"})
-_MAPS_OF_SCHEMAS: Final = frozenset(
-    {"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"}
-)
+_MAPS_OF_SCHEMAS: Final = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 
 Path = tuple[str | int, ...]
 

@@ -27,7 +27,7 @@ import jsonschema_rs
 import orjson
 import pyarrow as pa
 from pyspark.sql import Column
-from pyspark.sql.functions import arrow_udf
+from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]  # its stub is missing in 4.1
 from pyspark.sql.types import ArrayType, BooleanType, StringType, StructField, StructType
 
 from schemas import debezium
@@ -52,9 +52,7 @@ VERDICT_TYPE = StructType(
 `rescued` holds fields that the contract does not name, as JSON; `wrapped` says that the record came inside a Kafka
 Connect envelope of `schema` and `payload`."""
 
-_VIOLATION_ARROW = pa.list_(
-    pa.struct([("rule", pa.string()), ("pointer", pa.string()), ("schema_path", pa.string())])
-)
+_VIOLATION_ARROW = pa.list_(pa.struct([("rule", pa.string()), ("pointer", pa.string()), ("schema_path", pa.string())]))
 
 Violation = dict[str, str]
 Declared = dict[str, "Declared | None"]
@@ -153,7 +151,7 @@ def declared_fields(row: StructType) -> Declared:
 
 
 def _arrow_function(judge: Judge) -> Callable[[Column], Column]:
-    @arrow_udf(VERDICT_TYPE)
+    @arrow_udf(VERDICT_TYPE)  # type: ignore[untyped-decorator]
     def verdicts(values: pa.Array) -> pa.Array:
         judged = [judge(value) for value in values.to_pylist()]
         return pa.StructArray.from_arrays(

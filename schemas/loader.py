@@ -40,9 +40,7 @@ def load(folder: Path) -> Pipeline:
             ]
         )
     problems = [*_strays(folder), *_rules_problems(folder / RULES)]
-    contracts = {
-        file.name.removesuffix(SUFFIX): read_contract(file) for file in _files(folder / CONTRACTS, SUFFIX)
-    }
+    contracts = {file.name.removesuffix(SUFFIX): read_contract(file) for file in _files(folder / CONTRACTS, SUFFIX)}
     specs = [read_spec(file) for file in _files(folder / TABLES, ".yml")]
     if not specs:
         what = "The folder has no table: there is no file `tables/<layer>.<table>.yml`."
@@ -69,9 +67,7 @@ def _strays(folder: Path) -> Iterator[Problem]:
     """Files that look as if they were meant to be read, but are not."""
     for file in sorted((folder / TABLES).glob("*.y*ml")) if (folder / TABLES).is_dir() else []:
         if file.suffix != ".yml":
-            yield Problem(
-                file, 0, "", "The file is not read: specs end in `.yml`.", f"Name it `{file.stem}.yml`."
-            )
+            yield Problem(file, 0, "", "The file is not read: specs end in `.yml`.", f"Name it `{file.stem}.yml`.")
     for file in sorted((folder / CONTRACTS).glob("*.json")) if (folder / CONTRACTS).is_dir() else []:
         if not file.name.endswith(SUFFIX):
             remedy = f"Name it `{file.stem}{SUFFIX}`."

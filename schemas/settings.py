@@ -28,7 +28,9 @@ class KafkaSettings(_Model):
     )
     sasl_username: str | None = Field(None, description="SASL user.")
     sasl_password: SecretStr | None = Field(None, description="SASL password; never printed.")
-    ssl_ca_location: Path | None = Field(None, description="PEM file of the authority that signed the brokers' certificates.")
+    ssl_ca_location: Path | None = Field(
+        None, description="PEM file of the authority that signed the brokers' certificates."
+    )
 
 
 class SparkSettings(_Model):
@@ -72,9 +74,7 @@ class Settings(_Model):
     max_restarts: Annotated[int, Field(ge=0)] = Field(
         10, description="Restarts in a row, without a batch between them, before a query is given up."
     )
-    stall_seconds: PositiveSeconds = Field(
-        600.0, description="A batch that runs longer than this makes `/livez` fail."
-    )
+    stall_seconds: PositiveSeconds = Field(600.0, description="A batch that runs longer than this makes `/livez` fail.")
     metrics_host: str = Field("127.0.0.1", description="Address that `/metrics`, `/livez`, `/readyz` listen on.")
     metrics_port: Port = Field(9464, description="Port of the same; 0 takes any free one.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")

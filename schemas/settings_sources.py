@@ -106,9 +106,7 @@ def _from_file(file: Path | None, known: Mapping[str, Known], complaints: list[s
     try:
         document = parse(file.read_text(encoding="utf-8"), as_text=True)
     except FileNotFoundError:
-        complaints.append(
-            f"{file}: There is no such file. Name one that exists, with `--config` or `{FILE_VARIABLE}`."
-        )
+        complaints.append(f"{file}: There is no such file. Name one that exists, with `--config` or `{FILE_VARIABLE}`.")
         return {}
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
@@ -167,17 +165,13 @@ def _from_environment(
                 given[by_variable[variable]] = _Given(where, environ[variable])
             continue
         name = variable.removeprefix(PREFIX).replace("__", ".").lower()
-        if mapping := next(
-            (s.name for s in known.values() if s.mapping and f"{name}.".startswith(f"{s.name}.")), None
-        ):
+        if mapping := next((s.name for s in known.values() if s.mapping and f"{name}.".startswith(f"{s.name}.")), None):
             complaints.append(
                 f"{where}: `{mapping}` holds several values and has no variable. "
                 f"Set `{mapping}.<name>` in the settings file or on the command line."
             )
         else:
-            complaints.append(
-                f"{where}: There is no such setting. {did_you_mean(variable, all_variables, SEE)}"
-            )
+            complaints.append(f"{where}: There is no such setting. {did_you_mean(variable, all_variables, SEE)}")
     return given
 
 
@@ -191,9 +185,7 @@ def _from_overrides(
         if name in known or _mapping_of(name, known):
             given[name] = _Given("command line", value)
         else:
-            complaints.append(
-                f"command line {name}: There is no such setting. {did_you_mean(name, known, SEE)}"
-            )
+            complaints.append(f"command line {name}: There is no such setting. {did_you_mean(name, known, SEE)}")
     return given
 
 
@@ -205,9 +197,7 @@ def _nested(given: Mapping[str, _Given], known: Mapping[str, Known]) -> dict[str
     nested: dict[str, Any] = {}
     for name, one in given.items():
         mapping = _mapping_of(name, known)
-        parts = (
-            [*mapping.name.split("."), name.removeprefix(f"{mapping.name}.")] if mapping else name.split(".")
-        )
+        parts = [*mapping.name.split("."), name.removeprefix(f"{mapping.name}.")] if mapping else name.split(".")
         level = nested
         for part in parts[:-1]:
             level = level.setdefault(part, {})

@@ -80,9 +80,7 @@ class _Reader:
     def peek(self) -> str:
         match = _TOKEN.match(self.text, self.position)
         if match is None:
-            raise NotASparkType(
-                self.text, f"`{self.text[self.position :].strip()[:1]}` does not belong there"
-            )
+            raise NotASparkType(self.text, f"`{self.text[self.position :].strip()[:1]}` does not belong there")
         return match[1]
 
     def take(self) -> str:

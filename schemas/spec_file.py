@@ -48,20 +48,14 @@ def read_spec(file: Path) -> SpecFile:
         problem = Problem(file, error.line, "", f"The file is not YAML: {error.why}.", "Correct it.")
         return SpecFile(file, None, nothing, (problem,))
     except UnicodeDecodeError:
-        return SpecFile(
-            file, None, nothing, (Problem(file, 0, "", "The file is not UTF-8.", "Save it as UTF-8."),)
-        )
+        return SpecFile(file, None, nothing, (Problem(file, 0, "", "The file is not UTF-8.", "Save it as UTF-8."),))
     except OSError as error:
         problem = Problem(file, 0, "", f"The file can not be read: {error.strerror}.", "Make it readable.")
         return SpecFile(file, None, nothing, (problem,))
     reader = _Reader(file, document)
-    problems = [
-        Problem(file, fault.line, _dotted(fault.path), fault.what, "Remove it.") for fault in document.faults
-    ]
+    problems = [Problem(file, fault.line, _dotted(fault.path), fault.what, "Remove it.") for fault in document.faults]
     if not isinstance(document.data, dict):
-        problems.append(
-            Problem(file, document.line(), "", "The file is not a mapping.", "Write `key: value` lines.")
-        )
+        problems.append(Problem(file, document.line(), "", "The file is not a mapping.", "Write `key: value` lines."))
         return SpecFile(file, None, document, tuple(problems))
     spec = reader.spec(_with_sql_as_text(document.data, parse(text, as_text=True).data))
     return SpecFile(file, spec, document, (*problems, *reader.problems))
@@ -140,15 +134,11 @@ class _Reader:
             told.add(path)
             if error["type"] == "missing":
                 keys = _keys_at(path[:-1], model)
-                misspelt = closest(
-                    str(path[-1]), [word for word in _mapping_at(data, path[:-1]) if word not in keys]
-                )
+                misspelt = closest(str(path[-1]), [word for word in _mapping_at(data, path[:-1]) if word not in keys])
                 if misspelt is None:
                     self.report(path, f"{_a(model)} needs `{path[-1]}`.", "Add it.")
             elif error["type"] == "extra_forbidden":
-                self.report(
-                    path, *self.unknown(str(path[-1]), _mapping_at(data, path[:-1]), model, path[:-1])
-                )
+                self.report(path, *self.unknown(str(path[-1]), _mapping_at(data, path[:-1]), model, path[:-1]))
             elif path[0] == "affected_by" and len(path) > 1 and not key:
                 self.report(path, f"It is not {_AFFECTS}.", "Write one of these.")
             else:
@@ -162,9 +152,7 @@ class _Reader:
         others = [other for other in _MODELS if word in _keys_at((), other)] if not within else []
         if others and word not in _SET_BY_SLUICE:
             return what, f"It belongs to {' or '.join(_a(other).lower() for other in others)}. Remove it."
-        return what, did_you_mean(
-            word, [key for key in keys if key not in data], f"Its keys are {quoted(keys)}."
-        )
+        return what, did_you_mean(word, [key for key in keys if key not in data], f"Its keys are {quoted(keys)}.")
 
 
 def explain_value(value: object) -> str:

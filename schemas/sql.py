@@ -163,9 +163,7 @@ def miss(reference: Reference, columns: StructType) -> Miss | None:
             case MapType():
                 kind = kind.valueType
             case StructType():
-                found = next(
-                    (field for field in kind.fields if field.name.casefold() == part.casefold()), None
-                )
+                found = next((field for field in kind.fields if field.name.casefold() == part.casefold()), None)
                 if found is None:
                     return Miss(reference, parent, part, tuple(kind.names))
                 kind = found.dataType

@@ -184,8 +184,7 @@ def _names_of(item: exp.Expr, view: _View) -> Names | None:
     if isinstance(item, exp.Star) or (isinstance(item, exp.Column) and isinstance(item.this, exp.Star)):
         star = item if isinstance(item, exp.Star) else item.this
         uses = any(
-            join.args.get("using") or join.args.get("method")
-            for join in view.scope.expression.args.get("joins") or ()
+            join.args.get("using") or join.args.get("method") for join in view.scope.expression.args.get("joins") or ()
         )
         if any(star.args.values()) or uses or view.scope.expression.args.get("laterals"):
             return None

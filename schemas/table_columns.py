@@ -52,17 +52,18 @@ def payload_type(spec: BronzeSpec, contract: Contract) -> StructType | None:
 
 
 def bronze_type(spec: BronzeSpec, contract: Contract) -> StructType | None:
-    """All columns of a bronze table, the payload's before the metadata."""
+    """All columns of a bronze table; None where an envelope's contract names no `after`."""
     payload = payload_type(spec, contract)
-    if payload is None:
-        return None
+    return None if payload is None else with_metadata(payload)
+
+
+def with_metadata(payload: StructType) -> StructType:
+    """A payload's columns and the metadata of bronze behind them."""
     metadata = (*c.BRONZE_METADATA, *c.INGEST_METADATA)
     return StructType([*payload.fields, *(StructField(name, c.METADATA_TYPES[name]) for name in metadata)])
 
 
-def column_names(
-    tables: Mapping[str, TableSpec], contracts: Mapping[str, Contract]
-) -> Callable[[str], Names | None]:
+def column_names(tables: Mapping[str, TableSpec], contracts: Mapping[str, Contract]) -> Callable[[str], Names | None]:
     """A function from a table's name to the names of its columns, None where only Spark can tell them.
 
     Tables that are missing, stand in a circle or have a query that does not parse are among those.

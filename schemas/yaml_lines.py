@@ -95,9 +95,7 @@ class _Builder:
 
     def value(self, node: yaml.Node, path: Path) -> Any:
         if id(node) in self._open:
-            self.faults.append(
-                Fault(node.start_mark.line + 1, path, "An alias stands inside its own anchor.")
-            )
+            self.faults.append(Fault(node.start_mark.line + 1, path, "An alias stands inside its own anchor."))
             return None
         if id(node) not in self._built:
             self._open.append(id(node))
@@ -127,9 +125,7 @@ class _Builder:
                 continue
             key = key_node.value
             if key in built:
-                what = (
-                    f"The key `{key}` stands here for the second time; it was first set in line {lines[key]}."
-                )
+                what = f"The key `{key}` stands here for the second time; it was first set in line {lines[key]}."
                 self.faults.append(Fault(line, (*path, key), what))
                 continue
             lines[key] = line

@@ -76,9 +76,7 @@ def append(table: Table, rows: DataFrame, commit: Commit, engine: Engine) -> int
         return table.version()
 
 
-def merge(
-    spark: SparkSession, table: Table, source: DataFrame, clauses: Merge, commit: Commit, engine: Engine
-) -> int:
+def merge(spark: SparkSession, table: Table, source: DataFrame, clauses: Merge, commit: Commit, engine: Engine) -> int:
     """MERGE and move the positions; returns the table's version.
 
     Spark carries the first position with the rows and the rest in a commit that follows, so with several the step
@@ -91,7 +89,7 @@ def merge(
             _merge_by_spark(spark, table, source, clauses, commit)
         left = {app: version for app, version in commit.positions.items() if table.position(app) != version}
         if left:
-            table.commit_position(Commit(left, commit.entry))
+            table.commit_position(Commit(left, commit.entry.model_copy(update={"step": "position", "rows": {}})))
         return table.version()
 
 

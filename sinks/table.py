@@ -1,4 +1,4 @@
-"""A Delta table as Sluice keeps it: made, opened, asked for its version and position, and locked while it is written."""
+"""A Delta table as Sluice keeps it: made, read, asked for version and position, and locked while it is written."""
 
 from __future__ import annotations
 

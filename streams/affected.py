@@ -66,16 +66,20 @@ class KeySet:
             return any(row[index] is None for row in self.literals)
         return not self.frame.where(F.col(column).isNull()).isEmpty()
 
-    def condition(self) -> Column:
-        """The restriction as a condition over constants; only where there are literals."""
-        assert self.literals is not None
+    def condition(self) -> Column | None:
+        """The restriction as a condition over constants; None where there are too many of them."""
+        if self.literals is None:
+            return None
         if len(self.columns) == 1:
             [column] = self.columns
             values = [row[0] for row in self.literals if row[0] is not None]
             found = F.col(column).isin(values)
             return found | F.col(column).isNull() if len(values) < len(self.literals) else found
         rows = (
-            reduce(Column.__and__, (F.col(name).eqNullSafe(F.lit(value)) for name, value in zip(self.columns, row, strict=True)))
+            reduce(
+                Column.__and__,
+                (F.col(name).eqNullSafe(F.lit(value)) for name, value in zip(self.columns, row, strict=True)),
+            )
             for row in self.literals
         )
         return reduce(Column.__or__, rows)
@@ -92,8 +96,9 @@ def restricted(rows: DataFrame, keys: Sequence[KeySet], grain: Sequence[str]) ->
 
     Few keys become one condition over constants, which the optimiser brings down to the files; many become semi-joins.
     """
-    if all(one.literals is not None for one in keys):
-        return rows.where(reduce(Column.__or__, (one.condition() for one in keys)))
+    conditions = [condition for one in keys if (condition := one.condition()) is not None]
+    if len(conditions) == len(keys):
+        return rows.where(reduce(Column.__or__, conditions))
     if len(keys) == 1:
         return keys[0].semi_join(rows)
     return reduce(DataFrame.unionByName, (one.semi_join(rows) for one in keys)).dropDuplicates(list(grain))

@@ -7,7 +7,6 @@ from datetime import datetime
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructField, StructType
 
 from checkpoints import ledger, offsets
 from checkpoints.lake import Lake
@@ -34,14 +33,6 @@ class BatchOutcome:
     skipped: bool
     reasons: dict[str, int]
     handover: Handover | None
-
-
-def bronze_schema(decoder: Decoder) -> StructType:
-    """The columns of a bronze table: the payload's, then the metadata."""
-    metadata = [*c.BRONZE_METADATA, *c.INGEST_METADATA]
-    return StructType(
-        [*decoder.payload.fields, *(StructField(name, c.METADATA_TYPES[name]) for name in metadata)]
-    )
 
 
 @dataclass(frozen=True)
@@ -96,7 +87,7 @@ class BronzeStep:
         if held is not None and held >= batch_id:
             return BatchOutcome(entry, skipped=True, reasons={}, handover=None)
         # 2
-        judged = judge(records, self.decoder).persist()
+        judged, handed_on = judge(records, self.decoder).persist(), False
         try:
             # 3
             tally = _tally(judged)
@@ -116,12 +107,11 @@ class BronzeStep:
             chosen = engine.choose(tally.accepted, self.small_batch_rows)
             version = engine.append(self.table, rows, commit, chosen)
             # 6
-            shared = SharedRows(rows, judged)
-            judged = None
-            handover = Handover(self.spec.table, version, planned.clock, shared)
+            handed_on = True
+            handover = Handover(self.spec.table, version, planned.clock, SharedRows(rows, judged))
             return BatchOutcome(entry, skipped=False, reasons=tally.reasons, handover=handover)
         finally:
-            if judged is not None:
+            if not handed_on:
                 judged.unpersist()
 
 
@@ -134,7 +124,9 @@ def judge(records: DataFrame, decoder: Decoder) -> DataFrame:
     verdict = F.col(_VERDICT)
     is_row = verdict["violations"].isNull() & verdict["dropped"].isNull()
     judged = judged.withColumn(_PARSED, F.when(is_row, decoder.parsed(F.col("value"), verdict["wrapped"])))
-    unfit = F.array(F.struct(F.lit("decode.type").alias("rule"), F.lit("").alias("pointer"), F.lit("").alias("schema_path")))
+    unfit = F.array(
+        F.struct(F.lit("decode.type").alias("rule"), F.lit("").alias("pointer"), F.lit("").alias("schema_path"))
+    )
     violations = F.when(decoder.undecodable(F.col(_PARSED)), unfit).otherwise(verdict["violations"])
     is_rejected = F.col(_VIOLATIONS).isNotNull()
     return judged.withColumn(_VIOLATIONS, violations).select(
@@ -155,7 +147,7 @@ def judge(records: DataFrame, decoder: Decoder) -> DataFrame:
 def accepted_rows(
     judged: DataFrame, spec: BronzeSpec, contract: Contract, decoder: Decoder, run_id: str, clock: datetime
 ) -> DataFrame:
-    """The accepted records as rows of the bronze table; see `bronze_schema`."""
+    """The accepted records as rows of the bronze table; see table_columns.bronze_type."""
     parsed = F.col(_PARSED)
     return judged.where(F.col(_VIOLATIONS).isNull() & F.col(_DROPPED).isNull()).select(
         *(parsed[name].alias(name) for name in decoder.payload.names),
@@ -219,7 +211,7 @@ class _Tally:
 
 
 def _tally(judged: DataFrame) -> _Tally:
-    """Count the batch by outcome: one row per reason, however large the batch. A record counts by its first violation."""
+    """Count the batch by outcome, a record by its first violation: one row per reason, however large the batch."""
     reason = F.col(_VIOLATIONS)[0]["rule"].alias(_REASON)
     found = judged.groupBy(F.col(_DROPPED), reason).count().collect()
     return _Tally(

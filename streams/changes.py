@@ -29,7 +29,10 @@ def canonical_changes(bronze: DataFrame, spec: ChangeSpec) -> DataFrame:
         .transform(_without_rowless_events)
         .transform(_with_keys, spec)
         .select(
-            *(F.col(_key_name(name)).alias(name) if name in spec.keys else F.expr(sql).alias(name) for name, sql in spec.select.items()),
+            *(
+                F.col(_key_name(name)).alias(name) if name in spec.keys else F.expr(sql).alias(name)
+                for name, sql in spec.select.items()
+            ),
             _sequence(spec).alias(c.SEQUENCE),
             c.DELETED,
             *_ROW_METADATA,
@@ -65,9 +68,7 @@ def _with_flags(bronze: DataFrame, spec: ChangeSpec) -> DataFrame:
     def flag(sql: str | None) -> Column:
         return F.coalesce(F.expr(sql).cast("boolean"), F.lit(False)) if sql else F.lit(False)
 
-    return bronze.withColumns(
-        {c.DELETED: flag(spec.apply_as_deletes), TRUNCATED: flag(spec.apply_as_truncates)}
-    )
+    return bronze.withColumns({c.DELETED: flag(spec.apply_as_deletes), TRUNCATED: flag(spec.apply_as_truncates)})
 
 
 def _without_rowless_events(bronze: DataFrame) -> DataFrame:

@@ -40,11 +40,19 @@ err = Console(stderr=True)
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="Settings file; default `sluice.yml`, or what SLUICE_CONFIG names.", show_default=False),
+    typer.Option(
+        "--config", "-c", help="Settings file; default `sluice.yml`, or what SLUICE_CONFIG names.", show_default=False
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", "-s", metavar="NAME=VALUE", help="One setting, by its dotted name; may be repeated.", show_default=False),
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="NAME=VALUE",
+        help="One setting, by its dotted name; may be repeated.",
+        show_default=False,
+    ),
 ]
 
 
@@ -90,7 +98,7 @@ def run(
     SIGTERM or SIGINT drain it: batches in hand are finished within `drain_seconds`. The exit code is 1 where a query
     or table was left broken or had to be interrupted.
     """
-    from streams.service import Service  # noqa: PLC0415 - other commands need no Spark
+    from streams.service import Service
 
     settings = _settings(config, set_)
     return Service(settings, load(settings.pipeline), once=once).run()
@@ -101,7 +109,9 @@ def run(
 def validate(
     folder: Annotated[
         Path | None,
-        typer.Argument(help="Folder with `contracts/` and `tables/`; default is the setting `pipeline`.", show_default=False),
+        typer.Argument(
+            help="Folder with `contracts/` and `tables/`; default is the setting `pipeline`.", show_default=False
+        ),
     ] = None,
     config: ConfigOption = None,
     set_: SetOption = None,
@@ -133,9 +143,9 @@ def status(
     Lag counts records of the topic for bronze, and versions of the upstreams for the tables below; it is `-` where
     the brokers do not answer.
     """
-    from streams.graph import Graph  # noqa: PLC0415 - other commands need less
-    from streams.sources import Brokers  # noqa: PLC0415
-    from streams.status import status_of  # noqa: PLC0415
+    from streams.graph import Graph
+    from streams.sources import Brokers
+    from streams.status import status_of
 
     settings = _settings(config, set_)
     graph = Graph.build(load(settings.pipeline), settings)
@@ -155,7 +165,9 @@ def status(
         shown = (
             "\n".join(f"{upstream}@{at}" for upstream, at in position.items())
             if isinstance(position, dict)
-            else "-" if position is None else f"batch {position}"
+            else "-"
+            if position is None
+            else f"batch {position}"
         )
         step = ", ".join(f"{count} {name}" for name, count in one.last_rows.items())
         step += f"{', ' if step else ''}{one.rejected} rejected" if one.rejected else ""
@@ -184,26 +196,35 @@ def demo(
 
     A real Kafka, PostgreSQL and Debezium are started on free local ports, with live traffic and a few broken records.
     """
-    from streams.demo import run_demo  # noqa: PLC0415 - other commands need no stack
+    from streams.demo import run_demo
 
     return run_demo(seconds=seconds, rate=rate, keep=keep)
 
 
 @stack_app.command("up")
 @_reporting
-def stack_up(folder: Annotated[Path, typer.Option(help="Where the stack keeps its data and state.")] = Path("build/stack")) -> None:
+def stack_up(
+    folder: Annotated[Path, typer.Option(help="Where the stack keeps its data and state.")] = Path("build/stack"),
+) -> None:
     """Start Kafka, PostgreSQL and Debezium in the background, and print how to reach them."""
-    from deploy.embedded import control  # noqa: PLC0415
+    from deploy.embedded import control
 
     state = control.up(folder)
-    out.print_json(json.dumps(state.to_json()))
+    grid = Grid(box=None, pad_edge=False, show_header=False)
+    grid.add_row("Kafka", state.bootstrap)
+    grid.add_row("PostgreSQL", state.dsn)
+    grid.add_row("Kafka Connect", state.connect_url)
+    out.print(grid, soft_wrap=True)
+    out.print(f"Everything is in {control.state_file(folder)}; `sluice stack down` stops it.", highlight=False)
 
 
 @stack_app.command("down")
 @_reporting
-def stack_down(folder: Annotated[Path, typer.Option(help="Where the stack keeps its data and state.")] = Path("build/stack")) -> None:
+def stack_down(
+    folder: Annotated[Path, typer.Option(help="Where the stack keeps its data and state.")] = Path("build/stack"),
+) -> None:
     """Stop the stack that `stack up` started, and remove its data."""
-    from deploy.embedded import control  # noqa: PLC0415
+    from deploy.embedded import control
 
     control.down(folder)
 

@@ -10,9 +10,9 @@ from pyspark.sql import functions as F
 
 from schemas import columns as c
 from schemas.spec import DerivedSpec, Scd2Spec
-from streams.table_names import with_tables_renamed
 from streams.affected import KeySet, restricted
 from streams.scd2 import versions
+from streams.table_names import with_tables_renamed
 
 
 def surrogate_key(columns: Sequence[str]) -> Column:
@@ -20,7 +20,11 @@ def surrogate_key(columns: Sequence[str]) -> Column:
 
     Values are joined as JSON, so that neither a separator within a value nor a null makes two keys meet.
     """
-    return F.md5(F.to_json(F.struct(*(F.col(name).cast("string").alias(name) for name in columns)), {"ignoreNullFields": "false"}))
+    return F.md5(
+        F.to_json(
+            F.struct(*(F.col(name).cast("string").alias(name) for name in columns)), {"ignoreNullFields": "false"}
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,8 @@ class QueryRecipe:
         views = {name: f"{self.spec.name}__{name.replace('.', '__')}" for name in upstreams}
         for name, frame in upstreams.items():
             frame.createOrReplaceTempView(views[name])
-        rows = spark.sql(with_tables_renamed(self.spec.query, views))
+        # `SELECT *` brings the upstreams' own ingest metadata along; this table has its own.
+        rows = spark.sql(with_tables_renamed(self.spec.query, views)).drop(*c.INGEST_METADATA)
         if keys is not None:
             rows = restricted(rows, keys, self.spec.grain)
         if self.spec.surrogate_key:
@@ -86,8 +91,3 @@ class VersionsRecipe:
             changes = restricted(changes, keys, self.grain)
         rows = versions(changes, history.where(is_truncate), self.spec)
         return rows.select(surrogate_key(self.grain).alias(self.spec.surrogate_key), "*")
-
-
-def is_metadata(column: str) -> bool:
-    """Whether Sluice added the column to a history's own."""
-    return column in (*c.INGEST_METADATA, c.SEQUENCE, c.DELETED)

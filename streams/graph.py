@@ -15,8 +15,9 @@ from schemas.errors import InvalidPipeline, Problem
 from schemas.pipeline import Pipeline
 from schemas.settings import Settings
 from schemas.spec import BronzeSpec, CurrentSpec, DerivedSpec, HistorySpec, Scd2Spec
+from schemas.table_columns import with_metadata
 from sinks.table import Tables
-from streams.bronze import BronzeStep, bronze_schema
+from streams.bronze import BronzeStep
 from streams.explain import explain
 from streams.gold import QueryRecipe, VersionsRecipe
 from streams.refresh import RefreshStep
@@ -72,9 +73,9 @@ class Graph:
         Raises InvalidPipeline with everything that only Spark's analyzer could find, IncompatibleTable where a table
         in the lake does not fit its spec, CheckpointLost where a query would start over.
         """
-        for step in self.bronze.values():
-            step.table.ensure(bronze_schema(step.decoder), step.spec.partition_by, additive=True)
-            _check_checkpoint(step)
+        for bronze in self.bronze.values():
+            bronze.table.ensure(with_metadata(bronze.decoder.payload), bronze.spec.partition_by, additive=True)
+            _check_checkpoint(bronze)
         problems: list[Problem] = []
         failed: set[str] = set()
         for name, step in self.below.items():

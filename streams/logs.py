@@ -49,9 +49,7 @@ class Logger:
         """Log something that failed with the exception in hand, as `error` and `stack`."""
         self._log(logging.ERROR, event, fields, sys.exception())
 
-    def _log(
-        self, level: int, event: str, fields: Mapping[str, object], error: BaseException | None = None
-    ) -> None:
+    def _log(self, level: int, event: str, fields: Mapping[str, object], error: BaseException | None = None) -> None:
         logger = logging.getLogger(f"{TREE}.{self.name}")
         if logger.isEnabledFor(level):
             _hand_over(logger, level, event, fields, error)

@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from pyspark.sql import SparkSession
@@ -83,11 +83,7 @@ class Service:
         """The watchdog: no batch takes longer than `stall_seconds`."""
         now = time.monotonic()
         limit = self.settings.stall_seconds
-        busy = {
-            one.name: now - since
-            for one in (*self.queries.values(), *self.workers.values())
-            if (since := one.busy_since) is not None
-        }
+        busy = {one.name: now - since for one in self._parts() if (since := one.busy_since) is not None}
         stalled = {name: f"in hand for {seconds:.0f} s" for name, seconds in busy.items() if seconds > limit}
         return Probe(not stalled, stalled)
 
@@ -97,9 +93,13 @@ class Service:
             return Probe(False, {"service": "starting"})
         if self._stopping.is_set():
             return Probe(False, {"service": "stopping"})
-        parts = (*self.queries.values(), *self.workers.values())
+        parts = self._parts()
         detail = {one.name: f"{one.state}: {one.problem}" if one.problem else one.state for one in parts}
         return Probe(all(one.state in ("running", "done") for one in parts), detail)
+
+    def _parts(self) -> list[TableWorker | QuerySupervisor]:
+        """Everything that runs, the tables before the queries that feed them."""
+        return [*self.workers.values(), *self.queries.values()]
 
     def _start(self, graph: Graph, spark: SparkSession) -> None:
         failures = _ONCE_FAILURES if self.once else None
@@ -112,7 +112,7 @@ class Service:
             self.queries[name] = QuerySupervisor(
                 bronze, spark, self.settings, self.metrics, self._hand_down, once=self.once, max_restarts=restarts
             )
-        for part in (*self.workers.values(), *self.queries.values()):
+        for part in self._parts():
             part.start()
         threading.Thread(target=self._watch_lag, args=(graph,), name="lag", daemon=True).start()
         self._started.set()
@@ -145,9 +145,7 @@ class Service:
         self._stopping.set()
         log.info("stopping", drain_seconds=self.settings.drain_seconds)
         deadline = time.monotonic() + self.settings.drain_seconds
-        broken = [
-            one.name for one in (*self.queries.values(), *self.workers.values()) if one.state in ("failed", "given up")
-        ]
+        broken = [one.name for one in self._parts() if one.state in ("failed", "given up")]
         for query in self.queries.values():
             query.drain()
         interrupted = [name for name, query in self.queries.items() if not query.stop(deadline)]
@@ -176,7 +174,7 @@ class Service:
 
 
 @contextlib.contextmanager
-def _signals(stop: object) -> Iterator[None]:
+def _signals(stop: Callable[[], None]) -> Iterator[None]:
     """SIGTERM and SIGINT ask for an orderly end; only where this is the main thread, the one that gets them."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -184,7 +182,7 @@ def _signals(stop: object) -> Iterator[None]:
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         del number, frame
-        stop()  # type: ignore[operator]
+        stop()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

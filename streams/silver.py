@@ -153,7 +153,11 @@ def _older_than(sequence: str, floor: dict[str, int]) -> str:
 def _keyless(changes: DataFrame, table: str, entry: LedgerEntry) -> DataFrame:
     """Changes without a key as the lane keeps them; their bytes are in bronze, at the coordinates given."""
     violation = F.struct(F.lit("key.null").alias("rule"), F.lit("").alias("pointer"), F.lit("").alias("schema_path"))
-    coordinates = [F.col(c.TOPIC).alias("topic"), F.col(c.PARTITION).alias("partition"), F.col(c.OFFSET).alias("offset")]
+    coordinates = [
+        F.col(c.TOPIC).alias("topic"),
+        F.col(c.PARTITION).alias("partition"),
+        F.col(c.OFFSET).alias("offset"),
+    ]
     return changes.select(
         F.lit(table).alias("table"),
         *coordinates,

@@ -52,8 +52,11 @@ def _jaas(text: str) -> str:
     return f'"{escaped}"'
 
 
-def _python_client(kafka: KafkaSettings) -> dict[str, str]:
-    options = {"bootstrap.servers": kafka.bootstrap_servers, "security.protocol": kafka.security_protocol}
+def _python_client(kafka: KafkaSettings) -> dict[str, str | int | float | bool]:
+    options: dict[str, str | int | float | bool] = {
+        "bootstrap.servers": kafka.bootstrap_servers,
+        "security.protocol": kafka.security_protocol,
+    }
     if kafka.sasl_mechanism and kafka.sasl_username and kafka.sasl_password:
         options["sasl.mechanism"] = kafka.sasl_mechanism
         options["sasl.username"] = kafka.sasl_username
@@ -67,7 +70,7 @@ class Brokers:
     """What the service asks the brokers: whether a topic is there, and where it ends."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        self._options = {**_python_client(kafka), "log_level": "0", "socket.timeout.ms": "5000"}
+        self._options = {**_python_client(kafka), "log_level": 0, "socket.timeout.ms": 5000}
         self._servers = kafka.bootstrap_servers
         self._consumer: Consumer | None = None
 
@@ -98,7 +101,7 @@ class Brokers:
         `partitions` are those already known; new ones are found. Raises KafkaException where the brokers do not answer.
         """
         if self._consumer is None:
-            self._consumer = Consumer({**self._options, "group.id": "sluice-lag", "enable.auto.commit": "false"})
+            self._consumer = Consumer({**self._options, "group.id": "sluice-lag", "enable.auto.commit": False})
         metadata = self._consumer.list_topics(topic, timeout=timeout_seconds).topics[topic]
         return {
             partition: self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout_seconds)[1]

@@ -1,4 +1,4 @@
-"""Where each table is: read from the tables' own logs and the brokers, without Spark, whether the service runs or not."""
+"""Where each table is, from the tables' own logs and the brokers: without Spark, whether the service runs or not."""
 
 from __future__ import annotations
 
@@ -72,10 +72,14 @@ def _bronze(graph: Graph, name: str, brokers: Brokers | None) -> tuple[int | Non
 
 def _below(graph: Graph, table: Table, name: str) -> tuple[dict[str, int], int]:
     step = graph.below[name]
-    todo = [pending(table, graph.tables[one], step.label) for one in graph.pipeline.upstreams(name) if graph.tables[one].exists]
+    todo = [
+        pending(table, graph.tables[one], step.label)
+        for one in graph.pipeline.upstreams(name)
+        if graph.tables[one].exists
+    ]
     return {one.upstream.name: one.position for one in todo}, sum(one.to - one.position for one in todo)
 
 
 def _age(table: Table) -> float:
-    committed = table.handle().history(1)[0]["timestamp"] / 1000
+    committed = float(table.handle().history(1)[0]["timestamp"]) / 1000
     return round(max(0.0, datetime.now(UTC).timestamp() - committed), 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sqlglot.dialects.dialect import Dialect
-from sqlglot.tokens import Token, TokenType
+from sqlglot.tokenizer_core import Token, TokenType
 
 _NAMES = frozenset({TokenType.VAR, TokenType.IDENTIFIER})
 _FOLLOWS_TABLE = frozenset({TokenType.FROM, TokenType.JOIN, TokenType.COMMA})

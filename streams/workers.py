@@ -19,7 +19,7 @@ from streams import logs
 from streams.backoff import Backoff
 from streams.explain import explain
 from streams.handover import Handover
-from streams.metrics import Metrics
+from streams.metrics import Layer, Metrics
 from streams.steps import Step, StepOutcome
 
 log = logs.get(__name__)
@@ -45,6 +45,7 @@ class TableWorker:
         max_failures: int | None,
     ) -> None:
         self.name = step.table.name
+        self._layer: Layer = "gold" if self.name.startswith("gold.") else "silver"
         self.state: State = "running"
         self.problem = ""
         self.busy_since: float | None = None
@@ -139,9 +140,13 @@ class TableWorker:
 
     def _report(self, outcome: StepOutcome, seconds: float) -> None:
         entry = outcome.entry
-        layer = self.name.split(".")[0]
         self._metrics.batch_committed(
-            self.name, layer, self.name, seconds=seconds, written=sum(entry.rows.values()), rejected=entry.rejected
+            self.name,
+            self._layer,
+            self.name,
+            seconds=seconds,
+            written=sum(entry.rows.values()),
+            rejected=entry.rejected,
         )
         for upstream, (_, to) in entry.upstreams.items():
             self._metrics.upstream_lag(self.name, upstream, self._step.newest(upstream) - to)
@@ -156,7 +161,7 @@ class TableWorker:
 
     def _failed(self, error: Exception) -> None:
         wait = self._backoff.failed()
-        self._metrics.batch_failed(self.name, self.name.split(".")[0], self.name)
+        self._metrics.batch_failed(self.name, self._layer, self.name)
         self._metrics.table_state(self.name, up=False)
         self.problem = explain(error)
         gives_up = self._max_failures is not None and self._backoff.failures > self._max_failures

@@ -28,7 +28,10 @@ def spark(service_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         spark=SparkSettings(
             shuffle_partitions=2,
             driver_memory="2g",
-            conf={"spark.local.dir": str(tmp_path_factory.mktemp("spark")), "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse"))},
+            conf={
+                "spark.local.dir": str(tmp_path_factory.mktemp("spark")),
+                "spark.sql.warehouse.dir": str(tmp_path_factory.mktemp("warehouse")),
+            },
         ),
     )
     built = session.build(settings, "sluice-tests")

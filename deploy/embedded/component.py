@@ -17,8 +17,7 @@ TIMEOUT_SECONDS = 60.0
 class Component(ABC):
     """A part of the embedded stack. It keeps its ports and its data over `stop`, `kill` and `start`.
 
-    `folder` is for its data, `logs` for its log (default: `logs` in the folder). `remove_when_orphaned` are
-    the folders that its guardian removes if this program is killed.
+    `folder` is for its data, `logs` for its log (default: `logs` in the folder).
     """
 
     name: str
@@ -31,7 +30,6 @@ class Component(ABC):
         *,
         logs: Path | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
-        remove_when_orphaned: Sequence[Path] = (),
     ) -> None:
         self.folder = folder.resolve()
         self.log = (logs or self.folder / "logs") / f"{self.name}.log"
@@ -43,7 +41,6 @@ class Component(ABC):
             stop_signal=self.stop_signal,
             account=self._account(),
             env=self._env(),
-            remove_when_orphaned=remove_when_orphaned,
         )
 
     @property
@@ -110,9 +107,7 @@ class Component(ABC):
     def _start(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         command = self._prepare()
-        self._process.start(
-            command, cwd=self._cwd(), healthy=self._healthy, timeout_seconds=self._timeout_seconds
-        )
+        self._process.start(command, cwd=self._cwd(), healthy=self._healthy, timeout_seconds=self._timeout_seconds)
         self._after_start()
 
     def _run_tool(self, tool: str, command: Sequence[str]) -> None:

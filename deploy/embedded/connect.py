@@ -57,11 +57,8 @@ class KafkaConnect(Component):
         logs: Path | None = None,
         heap_mb: int = 384,
         timeout_seconds: float = TIMEOUT_SECONDS,
-        remove_when_orphaned: Sequence[Path] = (),
     ) -> None:
-        super().__init__(
-            folder, logs=logs, timeout_seconds=timeout_seconds, remove_when_orphaned=remove_when_orphaned
-        )
+        super().__init__(folder, logs=logs, timeout_seconds=timeout_seconds)
         self._bootstrap, self._source, self._heap_mb = bootstrap, source, heap_mb
         self.capture = capture
 

@@ -104,7 +104,8 @@ def down(folder: Path) -> None:
             os.kill(supervisor, signal.SIGTERM)
     while True:
         with held(folder) as mine:
-            if mine:
+            # The supervisor lets go of the lock a moment before it has ended.
+            if mine and _supervisor(folder) is None:
                 _clear(folder, deadline)
                 break
         if time.monotonic() > deadline:

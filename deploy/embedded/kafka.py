@@ -37,11 +37,8 @@ class KafkaBroker(Component):
         heap_mb: int = 512,
         properties: Mapping[str, str | int] | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
-        remove_when_orphaned: Sequence[Path] = (),
     ) -> None:
-        super().__init__(
-            folder, logs=logs, timeout_seconds=timeout_seconds, remove_when_orphaned=remove_when_orphaned
-        )
+        super().__init__(folder, logs=logs, timeout_seconds=timeout_seconds)
         self._heap_mb, self._properties = heap_mb, dict(properties or {})
 
     @property
@@ -86,9 +83,7 @@ class KafkaBroker(Component):
         if not (data / "meta.properties").exists():
             cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=").replace("-", "_")
             tool = ("format", "--cluster-id", cluster, "--config", str(settings))
-            self._run_tool(
-                "Kafka's storage tool", java_command("kafka.tools.StorageTool", classes, *tool, heap_mb=128)
-            )
+            self._run_tool("Kafka's storage tool", java_command("kafka.tools.StorageTool", classes, *tool, heap_mb=128))
         return java_command("kafka.Kafka", classes, str(settings), heap_mb=self._heap_mb)
 
     def _settings(self, data: Path) -> dict[str, str | int]:

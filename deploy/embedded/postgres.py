@@ -67,16 +67,12 @@ class PostgreSQL(Component):
         logs: Path | None = None,
         settings: Mapping[str, str | int] | None = None,
         timeout_seconds: float = TIMEOUT_SECONDS,
-        remove_when_orphaned: Sequence[Path] = (),
     ) -> None:
         self._server_account = binaries.server_account()
         self._settings = dict(settings or {})
         folder.mkdir(parents=True, exist_ok=True)
         self._home, self._home_is_temporary = _home(folder.resolve(), self._server_account)
-        removed = list(remove_when_orphaned)
-        if removed and self._home_is_temporary:
-            removed.append(self._home)
-        super().__init__(folder, logs=logs, timeout_seconds=timeout_seconds, remove_when_orphaned=removed)
+        super().__init__(folder, logs=logs, timeout_seconds=timeout_seconds)
 
     @property
     def dsn(self) -> str:
@@ -93,10 +89,10 @@ class PostgreSQL(Component):
         """Debezium's login."""
         return self._login(REPLICATION_ROLE, self._passwords().replication)
 
-    def remove_data(self) -> None:
-        """Remove what it holds outside its folder, if the folder was out of the server account's reach."""
-        if self._home_is_temporary:
-            shutil.rmtree(self._home, ignore_errors=True)
+    @property
+    def data_elsewhere(self) -> list[Path]:
+        """What it holds outside of a folder that its account can not reach; the caller removes it."""
+        return [self._home] if self._home_is_temporary else []
 
     def _login(self, user: str, password: str, database: str = DATABASE) -> Login:
         return Login(LOOPBACK, self._port(), database, user, password)

@@ -70,9 +70,7 @@ class ManagedProcess:
             return ()
         return (self._pid, self._guardian.pid)
 
-    def start(
-        self, command: Sequence[str], *, cwd: Path, healthy: Callable[[], bool], timeout_seconds: float
-    ) -> None:
+    def start(self, command: Sequence[str], *, cwd: Path, healthy: Callable[[], bool], timeout_seconds: float) -> None:
         """Start the command and return once `healthy` says so; `StartError` with the log's tail otherwise."""
         self._launch(command, cwd)
         try:
@@ -82,7 +80,7 @@ class ManagedProcess:
             raise
 
     def run(self, tool: str, command: Sequence[str], *, cwd: Path, timeout_seconds: float) -> None:
-        """Run a tool of the process to its end, under the same guard; `ToolFailedError` with what it wrote."""
+        """Run a tool to its end, under the same guard; `ToolFailedError` with what it wrote."""
         self._launch(command, cwd)
         try:
             self._wait_until(lambda: not self.running, timeout_seconds)

@@ -82,9 +82,7 @@ def seed(dsn: str, *, customers: int = 200, products: int = 50, orders: int = 50
     All in one transaction. Orders need at least one customer and one product to refer to.
     """
     if orders and not (customers and products):
-        raise ValueError(
-            f"{orders} orders need customers and products to refer to; give at least one of each."
-        )
+        raise ValueError(f"{orders} orders need customers and products to refer to; give at least one of each.")
     with psycopg.connect(dsn) as connection:
         _insert(connection, "customers", (customer(number) for number in range(1, customers + 1)))
         _insert(connection, "products", (product(number) for number in range(1, products + 1)))
@@ -104,9 +102,7 @@ def seed_fx_rates(bootstrap: str, *, first: date = FIRST_DAY, days: int = 365) -
         records += 1
     left = producer.flush(_FLUSH_SECONDS)
     if left:
-        raise TimeoutError(
-            f"{left} of {records} records did not reach topic {FX_RATES_TOPIC} at {bootstrap}."
-        )
+        raise TimeoutError(f"{left} of {records} records did not reach topic {FX_RATES_TOPIC} at {bootstrap}.")
     return records
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from deploy.embedded.connect import Capture, KafkaConnect
 from deploy.embedded.errors import MissingTablesError, NotRunningError
 from deploy.embedded.kafka import KafkaBroker
 from deploy.embedded.postgres import DATABASE, PostgreSQL
+from deploy.embedded.process import ManagedProcess
 from deploy.embedded.shop import TABLES
 
 PARTS = ("kafka", "postgresql", "connect", "logs")
@@ -56,15 +57,15 @@ class EmbeddedStack:
             self.folder / "kafka",
             logs=self.logs,
             timeout_seconds=timeout_seconds,
-            remove_when_orphaned=self._removable(),
         )
         self.postgres = PostgreSQL(
             self.folder / "postgresql",
             logs=self.logs,
             timeout_seconds=timeout_seconds,
-            remove_when_orphaned=self._removable(),
         )
         self._connect: KafkaConnect | None = None
+        self._starts: list[Future[None]] = []
+        self._janitor = ManagedProcess("janitor", self.logs / "janitor.log", remove_when_orphaned=self._removable())
 
     @property
     def connect(self) -> KafkaConnect:
@@ -75,17 +76,20 @@ class EmbeddedStack:
 
     @property
     def pids(self) -> dict[str, tuple[int, ...]]:
-        """By part, the running process and its guardian."""
-        return {part.name: part.pids for part in self._parts() if part.pids}
+        """By part, the running process and its guardian; the janitor is the guardian of the data."""
+        named = {part.name: part.pids for part in self._parts()} | {"janitor": self._janitor.pids}
+        return {name: pids for name, pids in named.items() if pids}
 
     def start(self) -> None:
         """Start the broker and PostgreSQL side by side; neither is left if one fails or the user stops it."""
         jars.resolve("embedded")
         try:
+            # It does nothing; its guardian removes the data if this program is killed.
+            self._janitor.start(["tail", "-f", "/dev/null"], cwd=Path("/"), healthy=lambda: True, timeout_seconds=10)
             with ThreadPoolExecutor(2, "sluice-stack") as pool:
-                starts = [pool.submit(part.start) for part in (self.kafka, self.postgres)]
+                self._starts = [pool.submit(part.start) for part in (self.kafka, self.postgres)]
                 try:
-                    done, _ = wait(starts, return_when=FIRST_EXCEPTION)
+                    done, _ = wait(self._starts, return_when=FIRST_EXCEPTION)
                     for start in done:
                         start.result()
                 except BaseException:
@@ -115,7 +119,6 @@ class EmbeddedStack:
                 capture=wanted,
                 logs=self.logs,
                 timeout_seconds=self._timeout_seconds,
-                remove_when_orphaned=self._removable(),
             )
         self._connect.start()
         return self._connect
@@ -127,8 +130,10 @@ class EmbeddedStack:
     def stop(self) -> None:
         """Stop what runs, Connect first, and remove the data unless they are kept; harmless to repeat."""
         with ExitStack() as steps:
-            if not self._keep:
-                steps.callback(self._remove_data)
+            steps.callback(self._janitor.stop)
+            steps.callback(self._remove_data)
+            # A second Ctrl-C may have cut short the waiting for the starts that the first one called off.
+            steps.callback(wait, self._starts)
             for part in self._parts():
                 steps.callback(part.stop)
 
@@ -149,10 +154,10 @@ class EmbeddedStack:
     def _removable(self) -> list[Path]:
         if self._keep:
             return []
-        return [self.folder] if self._temporary else [self.folder / part for part in PARTS]
+        own = [self.folder] if self._temporary else [self.folder / part for part in PARTS]
+        return [*self.postgres.data_elsewhere, *own]
 
     def _remove_data(self) -> None:
-        self.postgres.remove_data()
         for path in self._removable():
             shutil.rmtree(path, ignore_errors=True)
 

@@ -31,9 +31,9 @@ def run_demo(*, seconds: int, rate: int, keep: bool) -> int:
     """
     started = time.time()
     try:
-        from deploy import DeployError  # noqa: PLC0415 - the clock starts before the imports
-        from streams.demo.run import Demo  # noqa: PLC0415
-        from streams.demo.stopping import Stopped, stop_signals  # noqa: PLC0415
+        from deploy import DeployError
+        from streams.demo.run import Demo
+        from streams.demo.stopping import Stopped, stop_signals
     except ModuleNotFoundError as error:
         if error.name not in ("psycopg", "psutil", "confluent_kafka"):
             raise

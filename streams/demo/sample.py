@@ -62,7 +62,7 @@ def star_of(tables: Mapping[str, Table]) -> Star:
     chosen = sorted(_chosen(complete), key=lambda row: (row["customer_id"], row["order_ts"]))
     return Star(
         sample=tuple(_joined(row, customers, products, days, versions) for row in chosen),
-        facts=int(len(rows_of(tables[FACT], ("order_id",)))),
+        facts=len(rows_of(tables[FACT], ("order_id",))),
         customers=len(versions),
         versions=len(customers),
         changed_customers=sum(len(keys) > 1 for keys in versions.values()),

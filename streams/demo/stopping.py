@@ -41,19 +41,9 @@ def stop_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextlib.contextmanager
-def no_child_left() -> Iterator[None]:
-    """At the end of the block, end the processes that were started within it and still run: Spark's JVM for one."""
-    before = set(psutil.Process().children())
-    try:
-        yield
-    finally:
-        end_children(before)
-
-
-def end_children(spared: set[psutil.Process]) -> None:
-    """Ask all children but the spared ones to end; kill those that do not within a grace, and what they started."""
-    started = [child for child in psutil.Process().children() if child not in spared]
+def end_children(spared: set[int]) -> None:
+    """Ask the children that are not spared to end; kill what is left of them and theirs after a grace."""
+    started = [child for child in psutil.Process().children() if child.pid not in spared]
     family = [*started, *(each for child in started for each in _descendants(child))]
     for child in started:
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -57,7 +57,9 @@ class Summary:
 
     def _print_star(self, console: Console) -> None:
         star = self.star
-        grid = _grid("gold.fact_sales with its dimensions", "order", "placed (UTC)", "customer", "version", "city", "tier")
+        grid = _grid(
+            "gold.fact_sales with its dimensions", "order", "placed (UTC)", "customer", "version", "city", "tier"
+        )
         grid.add_column("product")
         grid.add_column("amount", justify="right")
         grid.add_column("")
@@ -146,7 +148,10 @@ class Summary:
             _say(console, f"  sluice status --set lake={self.lake}    where each table is")
         else:
             _say(console, "The lake has been removed; `make demo ARGS=--keep` leaves it for you to look at.")
-        _say(console, "  sluice stack up                  a Kafka, PostgreSQL and Debezium that stay, to try things out on")
+        _say(
+            console,
+            "  sluice stack up                  a Kafka, PostgreSQL and Debezium that stay, to try things out on",
+        )
         _say(console, "  sluice validate my-pipeline      check contracts and specs of your own")
         _say(console, "The README shows how to bring in a table of your own.")
 

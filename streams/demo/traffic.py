@@ -91,9 +91,7 @@ class Traffic:
                 break
             self._make(next(self._changes), connection, producer)
 
-    def _make(
-        self, change: Change, connection: psycopg.Connection[tuple[object, ...]], producer: Producer
-    ) -> None:
+    def _make(self, change: Change, connection: psycopg.Connection[tuple[object, ...]], producer: Producer) -> None:
         if isinstance(change, Record):
             producer.produce(change.topic, key=change.key, value=change.value, on_delivery=self._on_delivery)
             producer.poll(0)

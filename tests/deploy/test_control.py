@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -36,7 +37,7 @@ def pids_of(state: control.StackState) -> list[int]:
 def test_up_and_down(folder: Path, alive: Alive) -> None:
     state = control.up(folder)
     assert control.state(folder) == state
-    assert len(alive(pids_of(state))) == 7
+    assert len(alive(pids_of(state))) == 9
     assert control.state_file(folder).stat().st_mode & 0o077 == 0
     with psycopg.connect(state.dsn) as connection:
         assert connection.execute("SELECT count(*) FROM orders").fetchone() == (0,)
@@ -64,7 +65,7 @@ def test_after_its_supervisor_was_killed_it_can_be_brought_up_again(
         control.state(folder)
     second = control.up(folder)
     assert not alive(pids_of(first))
-    assert len(alive(pids_of(second))) == 7
+    assert len(alive(pids_of(second))) == 9
 
     os.kill(second.supervisor, signal.SIGKILL)
     eventually(lambda: not alive([second.supervisor]), "the supervisor has ended")
@@ -82,10 +83,11 @@ def test_what_the_folder_held_before_stays(folder: Path) -> None:
 
 
 def test_a_failed_start_shows_what_its_supervisor_wrote(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (tmp_path / "tail").symlink_to(shutil.which("tail") or "tail")
     monkeypatch.setenv("JAVA_HOME", "/nonexistent")
-    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StackFailedError, match=r"ended with exit code 1 .*\n.*Java 17 or newer is needed"):
         control.up(folder)
     with pytest.raises(StackNotRunningError):

@@ -100,9 +100,7 @@ def test_a_paused_broker_does_not_answer_and_a_resumed_one_does(stack: EmbeddedS
     assert admin.list_topics(timeout=30).brokers
 
 
-def test_it_listens_on_the_loopback_interface_alone(
-    stack: EmbeddedStack, listening: Callable[[int], set[str]]
-) -> None:
+def test_it_listens_on_the_loopback_interface_alone(stack: EmbeddedStack, listening: Callable[[int], set[str]]) -> None:
     assert {address.removeprefix("::ffff:") for address in listening(stack.kafka.pids[0])} == {LOOPBACK}
 
 

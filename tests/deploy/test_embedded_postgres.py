@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,12 +21,17 @@ pytestmark = pytest.mark.stack
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes to another account")
 
 
+def remove_data(server: PostgreSQL) -> None:
+    for folder in server.data_elsewhere:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[PostgreSQL]:
     one = PostgreSQL(tmp_path / "postgresql")
     yield one
     one.kill()
-    one.remove_data()
+    remove_data(one)
 
 
 def value(dsn: str, query: str) -> object:
@@ -42,9 +48,7 @@ def test_no_process_of_it_runs_as_root(stack: EmbeddedStack) -> None:
         assert 0 not in process.gids()
 
 
-def test_it_listens_on_the_loopback_interface_alone(
-    stack: EmbeddedStack, listening: Callable[[int], set[str]]
-) -> None:
+def test_it_listens_on_the_loopback_interface_alone(stack: EmbeddedStack, listening: Callable[[int], set[str]]) -> None:
     assert listening(stack.postgres.pids[0]) == {LOOPBACK}
     assert value(stack.postgres.admin_dsn, "SHOW unix_socket_directories") == ""
 
@@ -98,7 +102,7 @@ def test_a_setting_that_it_refuses_is_shown_by_the_end_of_its_log(tmp_path: Path
     server = PostgreSQL(tmp_path / "postgresql", settings={"wal_level": "sideways"})
     with pytest.raises(StartError) as failure:
         server.start()
-    server.remove_data()
+    remove_data(server)
     assert "postgresql ended with exit code 1 while starting" in str(failure.value)
     assert 'invalid value for parameter "wal_level": "sideways"' in str(failure.value)
 
@@ -110,9 +114,7 @@ def test_a_tool_that_fails_is_quoted(server: PostgreSQL, monkeypatch: pytest.Mon
 
 
 @as_root
-def test_it_runs_as_nobody_where_there_is_no_account_for_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_runs_as_nobody_where_there_is_no_account_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binaries, "ACCOUNTS", ("no-such-account", "nobody"))
     server = PostgreSQL(tmp_path / "postgresql")
     server.start()
@@ -120,7 +122,7 @@ def test_it_runs_as_nobody_where_there_is_no_account_for_it(
         assert psutil.Process(server.pids[0]).username() == "nobody"
     finally:
         server.stop()
-        server.remove_data()
+        remove_data(server)
 
 
 @as_root
@@ -145,7 +147,7 @@ def test_a_folder_and_programs_out_of_its_accounts_reach_are_moved(
     assert value(server.dsn, "SELECT 1") == 1
     assert not home.is_relative_to(closed)
     server.stop()
-    server.remove_data()
+    remove_data(server)
     assert not home.exists()
 
 

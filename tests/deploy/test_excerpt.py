@@ -18,9 +18,7 @@ def test_stack_frames_are_left_out() -> None:
 def test_the_first_errors_are_shown_before_the_end() -> None:
     errors = [f"ERROR number {number}" for number in range(ERROR_LINES + 5)]
     end = [f"INFO shutting down {number}" for number in range(TAIL_LINES)]
-    assert excerpt("\n".join(["INFO before", *errors, *end])) == "\n".join(
-        [*errors[:ERROR_LINES], "...", *end]
-    )
+    assert excerpt("\n".join(["INFO before", *errors, *end])) == "\n".join([*errors[:ERROR_LINES], "...", *end])
 
 
 def test_without_earlier_errors_only_the_end_is_shown() -> None:

@@ -23,9 +23,7 @@ def test_ports_are_out_of_the_range_of_outgoing_connections() -> None:
     assert all(port < ports._first_ephemeral() for port in ports.free_ports(20))
 
 
-def test_where_that_range_takes_all_any_free_port_will_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_where_that_range_takes_all_any_free_port_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     everything = tmp_path / "range"
     everything.write_text("1024\t65535\n")
     monkeypatch.setattr(ports, "_EPHEMERAL", everything)

@@ -59,9 +59,7 @@ def test_it_runs_until_it_is_stopped_and_can_start_again(process: ManagedProcess
 
 
 def test_one_that_ignores_the_request_to_stop_is_killed(process: ManagedProcess, alive: Alive) -> None:
-    start(
-        process, ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"], lambda: ready(process)
-    )
+    start(process, ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"], lambda: ready(process))
     pids = process.pids
     process.stop(grace_seconds=0.5)
     assert not alive(pids)
@@ -81,9 +79,7 @@ def test_stop_and_kill_are_harmless_when_it_has_ended(process: ManagedProcess) -
     assert not process.running
 
 
-def test_kill_takes_what_it_started_with_it(
-    process: ManagedProcess, eventually: Eventually, alive: Alive
-) -> None:
+def test_kill_takes_what_it_started_with_it(process: ManagedProcess, eventually: Eventually, alive: Alive) -> None:
     start(process, FAMILY, lambda: process.log_text().strip().isdigit())
     grandchild = int(process.log_text())
     assert alive([grandchild])

@@ -17,9 +17,7 @@ ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "deploy" / "prometheus"
 GRAFANA = ROOT / "deploy" / "grafana"
 RULES: list[dict[str, Any]] = [
-    rule
-    for group in yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
-    for rule in group["rules"]
+    rule for group in yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"] for rule in group["rules"]
 ]
 DASHBOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Verify"]
@@ -28,9 +26,7 @@ SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation", "Verify"]
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
     if shutil.which("promtool") is None:
         pytest.skip("needs promtool, which comes with Prometheus")
-    return subprocess.run(
-        ["promtool", *arguments], cwd=PROMETHEUS, capture_output=True, text=True, check=False
-    )
+    return subprocess.run(["promtool", *arguments], cwd=PROMETHEUS, capture_output=True, text=True, check=False)
 
 
 def series() -> set[str]:

@@ -94,13 +94,9 @@ def test_the_connector_is_what_the_tables_expect() -> None:
     connector = json.loads((DEPLOY / "connect" / "shop.json").read_text())
     assert connector["skipped.operations"] == "none"
     assert connector["database.password"] == "${env:DEBEZIUM_PASSWORD}"
-    captured = {
-        f"{connector['topic.prefix']}.{table}" for table in connector["table.include.list"].split(",")
-    }
+    captured = {f"{connector['topic.prefix']}.{table}" for table in connector["table.include.list"].split(",")}
     created = {
-        option.removeprefix("--topic=")
-        for option in SERVICES["topics"]["command"]
-        if option.startswith("--topic=")
+        option.removeprefix("--topic=") for option in SERVICES["topics"]["command"] if option.startswith("--topic=")
     }
     specs = [yaml.safe_load(path.read_text()) for path in (ROOT / "schemas" / "tables").glob("bronze.*.yml")]
     assert {spec["source"]["topic"] for spec in specs} == captured | created

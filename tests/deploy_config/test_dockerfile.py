@@ -30,9 +30,7 @@ def test_what_it_copies_is_in_the_context() -> None:
     copies = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
     for source in " ".join(copies).split():
         assert (ROOT / source).exists(), source
-        assert any(
-            source == keep or keep.startswith(f"{source}/") or source.startswith(f"{keep}/") for keep in kept
-        )
+        assert any(source == keep or keep.startswith(f"{source}/") or source.startswith(f"{keep}/") for keep in kept)
 
 
 def test_every_package_is_copied() -> None:

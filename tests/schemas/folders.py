@@ -20,9 +20,7 @@ CONTRACT = {
 
 FILES = {
     "contracts/customers.schema.json": json.dumps(CONTRACT, indent=2),
-    "contracts/rates.schema.json": (
-        '{"properties": {\n"currency": {"type": "string"},\n"rate": {"type": "number"}}}'
-    ),
+    "contracts/rates.schema.json": ('{"properties": {\n"currency": {"type": "string"},\n"rate": {"type": "number"}}}'),
     "tables/bronze.customers.yml": """
         table: bronze.customers
         source:

@@ -27,9 +27,7 @@ def sentences(folder: Path) -> list[str]:
     """What is said about a folder, paths being relative to it."""
     with pytest.raises(InvalidPipeline) as raised:
         load(folder)
-    return [
-        str(problem).replace(f"{folder}/", "").replace(f"{folder}", ".") for problem in raised.value.problems
-    ]
+    return [str(problem).replace(f"{folder}/", "").replace(f"{folder}", ".") for problem in raised.value.problems]
 
 
 def contract(text: str) -> Files:
@@ -63,13 +61,11 @@ FILES_AND_YAML: dict[str, tuple[Files, str]] = {
     ),
     "a contract that ends in .json": (
         {"contracts/other.json": "{}"},
-        "contracts/other.json: The file is not read: contracts end in `.schema.json`. Name it "
-        "`other.schema.json`.",
+        "contracts/other.json: The file is not read: contracts end in `.schema.json`. Name it `other.schema.json`.",
     ),
     "a rule in dq.yml": (
         {"dq.yml": "# rules\nsilver.customers: [x]\n"},
-        "dq.yml:1: Quality rules are not judged by this version, and it holds some: `silver.customers`. "
-        "Remove them.",
+        "dq.yml:1: Quality rules are not judged by this version, and it holds some: `silver.customers`. Remove them.",
     ),
     "dq.yml not YAML": (
         {"dq.yml": "a: [1\n"},
@@ -80,8 +76,7 @@ FILES_AND_YAML: dict[str, tuple[Files, str]] = {
 KEYS_AND_VALUES: dict[str, tuple[Files, str]] = {
     "an unknown key": (
         changed(SILVER, "apply_as_deletes:", "apply_as_delete:"),
-        f"{SILVER}:5 apply_as_delete: A current table has no key `apply_as_delete`. Did you mean "
-        "`apply_as_deletes`?",
+        f"{SILVER}:5 apply_as_delete: A current table has no key `apply_as_delete`. Did you mean `apply_as_deletes`?",
     ),
     "an unknown key of the source": (
         changed(BRONZE, "  topic:", "  topik:"),
@@ -221,8 +216,7 @@ CONTRACTS: dict[str, tuple[Files, str]] = {
     ),
     "not JSON Schema of draft-07": (
         contract('{"$schema": "http://json-schema.org/draft-07/schema#",\n"required": "a"}'),
-        f"{CONTRACT}:2 /required: The contract is not valid JSON Schema: "
-        '"a" is not of type "array". Correct it.',
+        f'{CONTRACT}:2 /required: The contract is not valid JSON Schema: "a" is not of type "array". Correct it.',
     ),
     "a pattern that is none": (
         contract('{"properties": {\n"a": {"pattern": "("}}}'),
@@ -415,8 +409,7 @@ COLUMNS: dict[str, tuple[Files, str]] = {
     ),
     "a field of an array's items": (
         changed(SILVER, "after.address.city", "after.items.skuu"),
-        f"{SILVER}:10 select.city: `after.items` has no field `skuu` in `bronze.customers`. Did you mean "
-        "`sku`?",
+        f"{SILVER}:10 select.city: `after.items` has no field `skuu` in `bronze.customers`. Did you mean `sku`?",
     ),
     "a field of a plain value": (
         changed(SILVER, "after.address.city", "after.email.domain"),
@@ -425,8 +418,7 @@ COLUMNS: dict[str, tuple[Files, str]] = {
     ),
     "a field without its row": (
         changed(SILVER, "lower(after.email)", "lower(email)"),
-        f"{SILVER}:9 select.email: There is no column `email` in `bronze.customers`. Did you mean "
-        "`after.email`?",
+        f"{SILVER}:9 select.email: There is no column `email` in `bronze.customers`. Did you mean `after.email`?",
     ),
     "a column that bronze does not have": (
         changed(SILVER, "op = 'd'", "opp = 'd'"),
@@ -465,8 +457,7 @@ COLUMNS: dict[str, tuple[Files, str]] = {
     ),
     "two statements": (
         changed(SILVER, "lower(after.email)", "after.email; op"),
-        f"{SILVER}:9 select.email: This is not SQL that Spark reads: it is more than one statement. Correct "
-        "it.",
+        f"{SILVER}:9 select.email: This is not SQL that Spark reads: it is more than one statement. Correct it.",
     ),
     "a key that is not selected": (
         changed(SILVER, "keys: [customer_id]", "keys: [customer]"),
@@ -482,8 +473,7 @@ COLUMNS: dict[str, tuple[Files, str]] = {
     ),
     "a partition that is not selected": (
         changed(SILVER, "keys: [customer_id]", "keys: [customer_id]\n        partition_by: [day]"),
-        f"{SILVER}:4 partition_by: There is no column `day` in `select`. Known: `city`, `customer_id`, "
-        "`email`.",
+        f"{SILVER}:4 partition_by: There is no column `day` in `select`. Known: `city`, `customer_id`, `email`.",
     ),
     "both lists of tracked columns": (
         changed(
@@ -496,16 +486,13 @@ COLUMNS: dict[str, tuple[Files, str]] = {
         "`track_history_except_column_list` exclude each other. Keep one of them.",
     ),
     "a tracked column that is not there": (
-        changed(
-            DIM, "valid_from: changed_at", "valid_from: changed_at\n        track_history_column_list: [mail]"
-        ),
+        changed(DIM, "valid_from: changed_at", "valid_from: changed_at\n        track_history_column_list: [mail]"),
         f"{DIM}:7 track_history_column_list: There is no column `mail` in `silver.customers_history`. "
         "Did you mean `email`?",
     ),
     "versions of a key that is not there": (
         changed(DIM, "keys: [customer_id]", "keys: [customer]"),
-        f"{DIM}:3 keys: There is no column `customer` in `silver.customers_history`. Did you mean "
-        "`customer_id`?",
+        f"{DIM}:3 keys: There is no column `customer` in `silver.customers_history`. Did you mean `customer_id`?",
     ),
     "versions of another key than the history's": (
         changed(DIM, "keys: [customer_id]", "keys: [email]"),
@@ -514,8 +501,7 @@ COLUMNS: dict[str, tuple[Files, str]] = {
     ),
     "versions that begin at no column": (
         changed(DIM, "valid_from: changed_at", "valid_from: change_at"),
-        f"{DIM}:6 valid_from: There is no column `change_at` in `silver.customers_history`. "
-        "Did you mean `changed_at`?",
+        f"{DIM}:6 valid_from: There is no column `change_at` in `silver.customers_history`. Did you mean `changed_at`?",
     ),
     "versions that begin at a number": (
         changed(HISTORY, "timestamp_millis(source.ts_ms)", "source.ts_ms"),
@@ -531,13 +517,11 @@ COLUMNS: dict[str, tuple[Files, str]] = {
     ),
     "a surrogate key that is a column": (
         changed(DIM, "surrogate_key: customer_sk", "surrogate_key: email"),
-        f"{DIM}:5 surrogate_key: `email` is already a column of this table. Give the surrogate key a name "
-        "of its own.",
+        f"{DIM}:5 surrogate_key: `email` is already a column of this table. Give the surrogate key a name of its own.",
     ),
     "versions partitioned by no column": (
         changed(DIM, "keys: [customer_id]", "keys: [customer_id]\n        partition_by: [is_curent]"),
-        f"{DIM}:4 partition_by: There is no column `is_curent` in `gold.dim_customer`. Did you mean "
-        "`is_current`?",
+        f"{DIM}:4 partition_by: There is no column `is_curent` in `gold.dim_customer`. Did you mean `is_current`?",
     ),
 }
 
@@ -583,8 +567,7 @@ QUERIES: dict[str, tuple[Files, str]] = {
     ),
     "names an alias that is not there": (
         changed(CITIES, "AND d.is_current", "AND x.is_current"),
-        f"{CITIES}:6 query: In `x.is_current`, `x` is neither a table nor a column of the query. Known: "
-        "`c`, `d`.",
+        f"{CITIES}:6 query: In `x.is_current`, `x` is neither a table nor a column of the query. Known: `c`, `d`.",
     ),
     "has a column without a name": (
         changed(CITIES, "c.city", "upper(c.city)"),
@@ -606,8 +589,7 @@ QUERIES: dict[str, tuple[Files, str]] = {
     ),
     "has a grain that it does not give": (
         changed(CITIES, "grain: [customer_id]", "grain: [customerid]"),
-        f"{CITIES}:2 grain: There is no column `customerid` in the result of the query. Did you mean "
-        "`customer_id`?",
+        f"{CITIES}:2 grain: There is no column `customerid` in the result of the query. Did you mean `customer_id`?",
     ),
     "is partitioned by what it does not give": (
         changed(CITIES, "grain: [customer_id]", "grain: [customer_id]\n        partition_by: [cty]"),
@@ -688,8 +670,7 @@ def test_a_folder_that_is_missing(tmp_path: Path) -> None:
 
 def test_a_folder_without_tables(tmp_path: Path) -> None:
     assert sentences(tmp_path) == [
-        ".: The folder has no table: there is no file `tables/<layer>.<table>.yml`. "
-        "Add one; README.md shows how."
+        ".: The folder has no table: there is no file `tables/<layer>.<table>.yml`. Add one; README.md shows how."
     ]
 
 

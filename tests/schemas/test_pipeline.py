@@ -32,10 +32,7 @@ def test_up_and_down(pipeline: Pipeline) -> None:
 
 def test_a_problem_that_spark_finds_points_to_its_line(pipeline: Pipeline) -> None:
     problem = pipeline.problem("silver.customers", ("select", "city"), "Spark says no.", "Correct it.")
-    assert (
-        str(problem)
-        == f"{pipeline.folder}/tables/silver.customers.yml:10 select.city: Spark says no. Correct it."
-    )
+    assert str(problem) == f"{pipeline.folder}/tables/silver.customers.yml:10 select.city: Spark says no. Correct it."
 
 
 def test_the_columns_of_each_kind(pipeline: Pipeline) -> None:
@@ -71,6 +68,4 @@ def test_loading_starts_no_jvm(tmp_path: Path) -> None:
         "import sys, pathlib, pyspark; from schemas.loader import load; load(pathlib.Path(sys.argv[1]));"
         "assert pyspark.SparkContext._gateway is None"
     )
-    subprocess.run(
-        [sys.executable, "-c", script, str(write(tmp_path, {}))], check=True, cwd=Path(__file__).parents[2]
-    )
+    subprocess.run([sys.executable, "-c", script, str(write(tmp_path, {}))], check=True, cwd=Path(__file__).parents[2])

@@ -158,8 +158,7 @@ def test_a_folder_is_no_file() -> None:
         (
             "SLUICE_MAX_RESTARTS",
             "x",
-            "environment variable SLUICE_MAX_RESTARTS max_restarts: `x` is not a whole number. Write a "
-            "whole number.",
+            "environment variable SLUICE_MAX_RESTARTS max_restarts: `x` is not a whole number. Write a whole number.",
         ),
     ],
 )
@@ -187,8 +186,7 @@ def test_all_complaints_come_at_once() -> None:
 def test_no_complaint_repeats_a_secret() -> None:
     canary = "hunter2"
     file = (
-        f"kafka: {{sasl_password: [{canary}]}}\nspark: {{conf: {{x: [{canary}]}}}}\n"
-        f"pasword: {canary}\nlog_level: x\n"
+        f"kafka: {{sasl_password: [{canary}]}}\nspark: {{conf: {{x: [{canary}]}}}}\npasword: {canary}\nlog_level: x\n"
     )
     found = complaints(file, {"passwrd": canary}, {"SLUICE_KAFKA__SASL_PASSWD": canary})
     assert len(found) == 6
@@ -205,9 +203,7 @@ def documented_default(default: object) -> str:
 def test_every_setting_is_documented_and_nothing_else() -> None:
     text = (ROOT / "runbooks" / "settings.md").read_text(encoding="utf-8")
     rows = [
-        [cell.strip() for cell in line.strip("|").split(" | ")]
-        for line in text.splitlines()
-        if line.startswith("| `")
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line.startswith("| `")
     ]
     assert rows == [
         [

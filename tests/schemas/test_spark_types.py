@@ -37,13 +37,11 @@ def test_types_are_spark_s_own(text: str, spark: SparkSession) -> None:
         ("decimal(x)", "`decimal(x)` is not a Spark type: `x` is not a number of digits"),
         (
             "decimal(39,2)",
-            "`decimal(39,2)` is not a Spark type: a decimal has 1 to 38 digits, and no more of them after "
-            "the point",
+            "`decimal(39,2)` is not a Spark type: a decimal has 1 to 38 digits, and no more of them after the point",
         ),
         (
             "decimal(2,3)",
-            "`decimal(2,3)` is not a Spark type: a decimal has 1 to 38 digits, and no more of them after "
-            "the point",
+            "`decimal(2,3)` is not a Spark type: a decimal has 1 to 38 digits, and no more of them after the point",
         ),
     ],
 )

@@ -167,9 +167,7 @@ def test_no_example_of_spark_s_own_functions_raises_an_alarm(spark: SparkSession
     tried, alarms = 0, []
     while functions.hasNext():
         examples = registry.lookupFunction(functions.next()).get().getExamples()
-        for found in re.finditer(
-            r"> ((?:SELECT|VALUES|WITH|FROM)\b.*?);\s*\n", examples, re.DOTALL | re.IGNORECASE
-        ):
+        for found in re.finditer(r"> ((?:SELECT|VALUES|WITH|FROM)\b.*?);\s*\n", examples, re.DOTALL | re.IGNORECASE):
             tried += 1
             try:
                 query = parse_query(found[1])

@@ -90,8 +90,7 @@ def test_output(sql: str, output: tuple[str, ...] | None) -> None:
         ("SELECT window.start, count(*) AS n FROM silver.orders GROUP BY window(address, '1 day')", []),
         ("SELECT current_date AS d FROM silver.orders", []),
         (
-            "SELECT /*+ BROADCAST(c) */ o.order_id FROM silver.orders o JOIN silver.customers c USING "
-            "(customer_id)",
+            "SELECT /*+ BROADCAST(c) */ o.order_id FROM silver.orders o JOIN silver.customers c USING (customer_id)",
             [],
         ),
     ],

@@ -127,7 +127,9 @@ def test_a_run_again_replaces_what_a_crashed_attempt_left_in_the_lane(feeder: Fe
     assert rows_of(step.table.path, "_offset") == [(0,)]
 
 
-def test_a_batch_with_nothing_accepted_still_moves_the_position_and_leaves_its_entry(feeder: Feeder, graph: Graph) -> None:
+def test_a_batch_with_nothing_accepted_still_moves_the_position_and_leaves_its_entry(
+    feeder: Feeder, graph: Graph
+) -> None:
     outcome = feeder.feed("bronze.people", b"{", None)
 
     step = graph.bronze["bronze.people"]

@@ -102,7 +102,7 @@ def test_sparks_engine_gives_the_same_star(feeder: Feeder, graph: Graph) -> None
 def test_two_rows_for_one_grain_are_refused_by_name(feeder: Feeder, graph: Graph, spark: SparkSession) -> None:
     step = graph.below["gold.fact_visits"]
     spec = step.recipe.spec.model_copy(  # type: ignore[attr-defined]
-        update={"query": "SELECT v.visit, v.person AS id, 'x' AS name, v.at FROM silver.visits v JOIN VALUES (1), (2) ON true"}
+        update={"query": "SELECT visit, person AS id, 'x' AS name, at FROM silver.visits JOIN VALUES (1), (2) ON true"}
     )
     object.__setattr__(step.recipe, "spec", spec)  # type: ignore[attr-defined]
     feeder.feed("bronze.visits", visit(1, 7, "1970-01-01 12:00:00"))

@@ -37,9 +37,7 @@ def logged(capsys: pytest.CaptureFixture[str], text: str) -> list[dict[str, obje
 
 
 def test_log4js_line_keeps_its_time_level_and_logger(capsys: pytest.CaptureFixture[str]) -> None:
-    (line,) = logged(
-        capsys, event(level="ERROR", error="java.io.IOException", message="disk full", stack="at x")
-    )
+    (line,) = logged(capsys, event(level="ERROR", error="java.io.IOException", message="disk full", stack="at x"))
     assert line == {
         "time": "2026-01-02T03:04:05.678Z",
         "level": "ERROR",
@@ -109,9 +107,7 @@ session.stop()
 
 def test_a_real_driver_logs_json_lines_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Dpicked=up")
-    ended = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    ended = subprocess.run([sys.executable, "-c", SCRIPT], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout == ""
     lines = [json.loads(line) for line in ended.stderr.splitlines()]

@@ -164,9 +164,7 @@ def test_secrets_are_masked_in_text(text: str, capsys: pytest.CaptureFixture[str
 
 def test_secrets_are_masked_by_type_and_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("INFO", "json")
-    log.info(
-        "settings", user=SecretStr("s3cr3t"), sasl_password="s3cr3t", conf={"api.key": "s3cr3t", "keys": "id"}
-    )
+    log.info("settings", user=SecretStr("s3cr3t"), sasl_password="s3cr3t", conf={"api.key": "s3cr3t", "keys": "id"})
     (line,) = lines(capsys)
     assert line["user"] == line["sasl_password"] == "**********"
     assert line["conf"] == {"api.key": "**********", "keys": "id"}
@@ -182,9 +180,7 @@ def test_ordinary_words_stay(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_data_in_sparks_data_errors_is_masked(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("INFO", "json")
-    text = (
-        "[CAST_INVALID_INPUT] The value 'O'Brien\n@x' of the type \"STRING\" cannot be cast. SQLSTATE: 22018"
-    )
+    text = "[CAST_INVALID_INPUT] The value 'O'Brien\n@x' of the type \"STRING\" cannot be cast. SQLSTATE: 22018"
     log.error("batch failed", error=ValueError(text))
     (line,) = lines(capsys)
     assert "Brien" not in str(line)
@@ -237,9 +233,7 @@ def test_warnings_and_uncaught_exceptions_are_events(capsys: pytest.CaptureFixtu
         "def fail(): raise ValueError('password=s3cr3t')\n"
         "t = threading.Thread(target=fail, name='w'); t.start(); t.join()\nfail()"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    ended = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
     thread, main = (json.loads(line) for line in ended.stderr.splitlines())
     assert (thread["event"], thread["thread"], main["level"]) == ("uncaught exception", "w", "CRITICAL")
     assert main["error"] == "ValueError: password=**********"

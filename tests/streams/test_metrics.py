@@ -60,9 +60,7 @@ def test_skipped_and_failed_batches_are_not_commits(metrics: Metrics) -> None:
     assert value(metrics, "sluice_batches_total", **table, outcome="skipped") == 1
     assert value(metrics, "sluice_batches_total", **table, outcome="failed") == 1
     assert value(metrics, "sluice_batches_total", **table, outcome="committed") is None
-    assert (
-        value(metrics, "sluice_last_commit_timestamp_seconds", layer="silver", table="silver.orders") is None
-    )
+    assert value(metrics, "sluice_last_commit_timestamp_seconds", layer="silver", table="silver.orders") is None
 
 
 def test_states_and_lags_are_the_last_ones_seen(metrics: Metrics) -> None:
@@ -77,12 +75,8 @@ def test_states_and_lags_are_the_last_ones_seen(metrics: Metrics) -> None:
     assert value(metrics, "sluice_query_up", query="orders") == 0
     assert value(metrics, "sluice_restarts_total", query="orders") == 1
     assert value(metrics, "sluice_table_up", table="gold.fact_sales") == 0
-    assert (
-        value(metrics, "sluice_lag_records", query="orders", topic="shop.public.orders", partition="3") == 0
-    )
-    assert (
-        value(metrics, "sluice_upstream_lag_versions", table="gold.fact_sales", upstream="silver.orders") == 4
-    )
+    assert value(metrics, "sluice_lag_records", query="orders", topic="shop.public.orders", partition="3") == 0
+    assert value(metrics, "sluice_upstream_lag_versions", table="gold.fact_sales", upstream="silver.orders") == 4
 
 
 def test_recording_never_raises(metrics: Metrics) -> None:

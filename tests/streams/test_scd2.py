@@ -93,7 +93,14 @@ def test_versions_of_each_case_in_any_order_of_arrival(spark: SparkSession) -> N
                 continue
             key = next(keys)
             rows += [
-                (key, None if name == DELETED else name, note, datetime.fromtimestamp(at, UTC), (position, 0), name == DELETED)
+                (
+                    key,
+                    None if name == DELETED else name,
+                    note,
+                    datetime.fromtimestamp(at, UTC),
+                    (position, 0),
+                    name == DELETED,
+                )
                 for position, at, name, note in order
             ]
             expected += [(key, name, note, moment(start), moment(end)) for start, end, name, note in spans]
@@ -123,7 +130,9 @@ def test_a_truncate_ends_every_key_and_a_later_insert_begins_anew(spark: SparkSe
     )
     truncates = spark.createDataFrame([(None, None, None, at(20, UTC), (4, 0), True)], HISTORY)
 
-    found = versions(history, truncates, SPEC).selectExpr("id", "name", "unix_seconds(valid_to)", "is_current").collect()
+    found = (
+        versions(history, truncates, SPEC).selectExpr("id", "name", "unix_seconds(valid_to)", "is_current").collect()
+    )
 
     assert sorted(map(tuple, found), key=repr) == [(1, "a", 20, False), (2, "b", 20, False), (2, "b", None, True)]
 

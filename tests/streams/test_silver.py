@@ -64,7 +64,10 @@ CASES: dict[str, tuple[Batches, list[tuple[Any, ...]]]] = {
         [(1, "SNAPSHOT", None)],
     ),
     "a primary key update is a delete and an insert": (
-        [[change("c", person(1, "ada"), 1)], [change("d", None, 2, before=person(1)), change("c", person(9, "ada"), 2)]],
+        [
+            [change("c", person(1, "ada"), 1)],
+            [change("d", None, 2, before=person(1)), change("c", person(9, "ada"), 2)],
+        ],
         [(9, "ADA", None)],
     ),
     "a truncate empties the table, but not what comes after it": (
@@ -109,7 +112,9 @@ def test_current_rows(case: str, in_memory: bool, feeder: Feeder, graph: Graph) 
     assert rows_of(graph.tables["silver.people"].path) == sorted(expected, key=repr)
 
 
-@pytest.mark.parametrize("case", ["a key that is truncated away and comes back", "deleted and created again in one batch"])
+@pytest.mark.parametrize(
+    "case", ["a key that is truncated away and comes back", "deleted and created again in one batch"]
+)
 def test_sparks_engine_gives_the_same_rows(case: str, feeder: Feeder, graph: Graph) -> None:
     for step in graph.below.values():
         object.__setattr__(step, "small_batch_rows", 0)
@@ -173,7 +178,9 @@ def test_history_keeps_every_change_once(feeder: Feeder, graph: Graph) -> None:
     ]
 
 
-def test_a_change_without_a_key_goes_to_the_lane_of_its_table(feeder: Feeder, graph: Graph, spark: SparkSession) -> None:
+def test_a_change_without_a_key_goes_to_the_lane_of_its_table(
+    feeder: Feeder, graph: Graph, spark: SparkSession
+) -> None:
     """Bronze's contract knows its own keys; an expression may still give null."""
     step = graph.below["silver.people"]
     assert isinstance(step, ChangeStep)
@@ -198,5 +205,7 @@ def test_an_upstream_that_was_rolled_back_is_refused(feeder: Feeder, graph: Grap
         def version(self) -> int:
             return 0
 
-    with pytest.raises(PositionAhead, match=r"silver\.people has consumed bronze\.people up to version 1.* at version 0"):
+    with pytest.raises(
+        PositionAhead, match=r"silver\.people has consumed bronze\.people up to version 1.* at version 0"
+    ):
         ChangeStep(step.spec, step.table, RolledBack(), step.lake, 1).run(spark, None)  # type: ignore[arg-type]

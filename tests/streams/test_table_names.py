@@ -20,7 +20,10 @@ VIEWS = {"silver.orders": "v1", "gold.dim_date": "v2"}
             "SELECT 1 FROM silver.orders o LEFT JOIN gold.dim_date ON o.d = dim_date.d",
             "SELECT 1 FROM v1 o LEFT JOIN v2 AS dim_date ON o.d = dim_date.d",
         ),
-        ("SELECT 'from silver.orders' -- from silver.orders\nFROM silver.orders o", "SELECT 'from silver.orders' -- from silver.orders\nFROM v1 o"),
+        (
+            "SELECT 'from silver.orders' -- from silver.orders\nFROM silver.orders o",
+            "SELECT 'from silver.orders' -- from silver.orders\nFROM v1 o",
+        ),
         ("SELECT x FROM (SELECT x FROM `silver`.`orders`) t", "SELECT x FROM (SELECT x FROM v1 AS orders) t"),
         ("SELECT 1 FROM silver.orders a, gold.dim_date b", "SELECT 1 FROM v1 a, v2 b"),
         ("SELECT silver.orders FROM silver.orders silver", "SELECT silver.orders FROM v1 silver"),

@@ -20,7 +20,9 @@ KAFKA_COLUMNS = (
 CLOCK_MS = 1_767_312_000_000  # 2026-01-02 00:00:00 UTC
 
 
-def change(op: str, row: dict[str, Any] | None, lsn: int, ts_ms: int = 0, before: dict[str, Any] | None = None) -> dict[str, Any]:
+def change(
+    op: str, row: dict[str, Any] | None, lsn: int, ts_ms: int = 0, before: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """A change event as Debezium's PostgreSQL connector gives it."""
     source = {"connector": "postgresql", "name": "shop", "lsn": lsn, "ts_ms": ts_ms, "snapshot": "false"}
     return {"before": before, "after": row, "source": source, "op": op, "ts_ms": ts_ms}

@@ -1,0 +1,90 @@
+"""The service as its users run it: a process of its own, told by environment, watched by `sluice status`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+WAIT_SECONDS = 240.0
+
+
+@dataclass
+class ServiceProcess:
+    """`sluice` with these settings; its log lines go to `log`."""
+
+    settings: Mapping[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = field(default=None, init=False)
+
+    def environment(self) -> dict[str, str]:
+        named = {f"SLUICE_{name.upper().replace('.', '__')}": value for name, value in self.settings.items()}
+        return {**os.environ, **named, "SLUICE_LOG_FORMAT": "json"}
+
+    def start(self, *arguments: str) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "streams", "run", *arguments],
+                env=self.environment(),
+                stderr=log,
+                stdout=log,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group: Python, its JVM and the workers."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def terminate(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(WAIT_SECONDS)
+
+    def run_to_end(self, *arguments: str) -> int:
+        self.start(*arguments)
+        assert self.process is not None
+        return self.process.wait(WAIT_SECONDS)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "streams", *arguments],
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        done = self.command("status", "--json")
+        assert done.returncode == 0, done.stderr
+        return {one["table"]: one for one in json.loads(done.stdout)}
+
+    def wait_for(self, condition: Callable[[dict[str, dict[str, Any]]], bool], what: str) -> dict[str, dict[str, Any]]:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            status = self.status()
+            if condition(status):
+                return status
+            running = self.process is not None and self.process.poll() is None
+            if not running or time.monotonic() > deadline:
+                tail = "\n".join(self.log.read_text().splitlines()[-30:])
+                raise AssertionError(f"never came true: {what}; running: {running}\n{status}\n{tail}")
+            time.sleep(0.5)
+
+    def events(self) -> list[dict[str, Any]]:
+        """The log, every line of which is JSON."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+def is_drained(status: dict[str, dict[str, Any]]) -> bool:
+    """Everything on the topics is in every table."""
+    return all(one["lag"] == 0 for one in status.values())
