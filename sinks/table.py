@@ -25,8 +25,9 @@ PROPERTIES = {
     "delta.checkpointInterval": "100",
 }
 
+CHANGE_TYPE = "_change_type"
+
 _FEW_FILES = 100
-_COMMIT_COLUMNS = ["_commit_version", "_commit_timestamp"]
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,9 @@ class Table:
         if not files:
             return spark.createDataFrame([], schema)
         if len(files) <= _FEW_FILES and not at.protocol().reader_features:
-            return spark.read.schema(schema).option("basePath", self.path).parquet(*files)
+            # Spark takes the partition columns from the paths, and puts them last.
+            rows = spark.read.schema(schema).option("basePath", self.path).parquet(*files)
+            return rows.select(*schema.names)
         return spark.read.format("delta").option("versionAsOf", at.version()).load(self.path)
 
     def changes(self, spark: SparkSession, first: int, last: int, few_rows: int) -> Feed:
@@ -149,18 +152,13 @@ class Table:
         by Spark. https://docs.delta.io/latest/delta-change-data-feed.html
         """
         handle = self.handle()
+        columns = [*self.schema().names, CHANGE_TYPE]
         rows = ledger.rows_between(handle, first, last)
         if rows is not None and rows <= few_rows:
-            return Feed(spark, _without_views(pa.table(handle.load_cdf(first, last)).drop_columns(_COMMIT_COLUMNS)))
-        return Feed(
-            spark,
-            spark.read.format("delta")
-            .option("readChangeFeed", "true")
-            .option("startingVersion", first)
-            .option("endingVersion", last)
-            .load(self.path)
-            .drop(*_COMMIT_COLUMNS),
-        )
+            return Feed(spark, _without_views(pa.table(handle.load_cdf(first, last)).select(columns)))
+        feed = spark.read.format("delta").option("readChangeFeed", "true")
+        feed = feed.option("startingVersion", first).option("endingVersion", last)
+        return Feed(spark, feed.load(self.path).select(*columns))
 
     def commit_position(self, commit: Commit) -> int:
         """Move positions and write the ledger without any rows; one small file."""

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
+from deploy import DeployError
 from schemas.errors import InvalidPipeline, InvalidSettings, SluiceError
 from schemas.loader import load
 from schemas.settings import Settings
@@ -66,7 +67,7 @@ def _reporting(command: Callable[_P, int | None]) -> Callable[_P, None]:
         except (InvalidPipeline, InvalidSettings) as error:
             err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
             code = WRONG
-        except SluiceError as error:
+        except (SluiceError, DeployError) as error:
             err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
             code = FAILED
         raise typer.Exit(code)

@@ -10,6 +10,7 @@ from rich.console import Console
 from schemas.errors import SluiceError
 
 FAILED, ENDED_BY_SIGNAL = 1, 128
+PLAIN_WIDTH = 120
 
 
 class DemoPackagesMissing(SluiceError):
@@ -27,11 +28,11 @@ def run_demo(*, seconds: int, rate: int, keep: bool) -> int:
     """Run the whole demo: `seconds` of traffic at `rate` changes per second; `keep` leaves the lake behind.
 
     0 where every record is accounted for and the tables equal their source, 1 where not or where something could
-    not be started, 130 after Ctrl-C, 143 after SIGTERM. It must be called from the main thread.
+    not be started, 130 after Ctrl-C, 143 after SIGTERM. Signals are heard in the main thread only.
     """
     started = time.time()
     try:
-        from deploy import DeployError
+        from deploy import DeployError  # the clock runs while this is imported
         from streams.demo.run import Demo
         from streams.demo.stopping import Stopped, stop_signals
     except ModuleNotFoundError as error:
@@ -39,6 +40,8 @@ def run_demo(*, seconds: int, rate: int, keep: bool) -> int:
             raise
         raise DemoPackagesMissing(error.name) from error
     out, err = Console(), Console(file=sys.stderr)
+    if not out.is_terminal:
+        out = Console(width=PLAIN_WIDTH)
     try:
         with stop_signals():
             return Demo(out, started=started, seconds=seconds, rate=rate, keep=keep).run()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from streams.demo.sample import FACT
 from streams.demo.traffic import Traffic
 from streams.demo.watch import Look, Watcher
 from streams.service import Service
+
+_BROKEN = ("failed", "given up")
 
 
 @dataclass
@@ -23,12 +25,6 @@ class Board:
     watcher: Watcher | None = None
     traffic: Traffic | None = None
     seconds: int = 0
-    phases: list[tuple[float, str]] = field(default_factory=list)
-
-    def enter(self, phase: str) -> None:
-        """Go over to the next phase."""
-        self.phase = phase
-        self.phases.append((self.elapsed, phase))
 
     @property
     def elapsed(self) -> float:
@@ -57,8 +53,9 @@ class Board:
         """Table -> what keeps its query or worker from running."""
         if self.service is None:
             return {}
-        parts = {**self.service.queries, **self.service.workers}
-        return {name: part.problem for name, part in parts.items() if part.problem and part.state != "waiting"}
+        queries, workers = self.service.queries.values(), self.service.workers.values()
+        found = {one.name: one.problem for one in queries if one.state in _BROKEN}
+        return found | {one.name: one.problem for one in workers if one.state in _BROKEN}
 
     def headline(self) -> str:
         """Phase and traffic in one line."""

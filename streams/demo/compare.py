@@ -21,7 +21,7 @@ COMPARED: Final[Mapping[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True)
 class Comparison:
-    """One table: rows in the source and in silver, and the keys whose rows are missing, left over or different."""
+    """One table: its rows in the source and in silver, and the keys whose rows are not the same in both."""
 
     table: str
     in_source: int

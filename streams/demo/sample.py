@@ -13,7 +13,7 @@ from sinks.table import Table
 from streams.demo.compare import rows_of
 
 FACT, CUSTOMER, PRODUCT, DAY = "gold.fact_sales", "gold.dim_customer", "gold.dim_product", "gold.dim_date"
-SAMPLE_ROWS = 8
+_SAMPLE_ROWS, _PAIRED_ROWS = 8, 6
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class SampleRow:
 
     order_id: int
     ordered: datetime
-    weekday: int
     customer_id: int
-    version: str
+    version: int
+    versions: int
     city: str
     tier: str
     product: str
@@ -35,67 +35,60 @@ class SampleRow:
 
 @dataclass(frozen=True)
 class Star:
-    """The sample, and the counts that say how much more there is."""
+    """The sample, and the counts that say how much more there is; `incomplete` facts miss a dimension or a rate."""
 
     sample: tuple[SampleRow, ...]
     facts: int
     customers: int
     versions: int
     changed_customers: int
-    unpriced: int
+    incomplete: int
 
 
 def star_of(tables: Mapping[str, Table]) -> Star:
     """Read gold and join it; customers that ordered under two versions come first, then the newest orders."""
-    facts = [row for row in rows_of(tables[FACT]) if row["customer_sk"] != "-1"]
+    facts = rows_of(tables[FACT])
     customers = {row["customer_sk"]: row for row in rows_of(tables[CUSTOMER])}
     products = {row["product_sk"]: row for row in rows_of(tables[PRODUCT])}
-    days = {row["date_sk"]: row for row in rows_of(tables[DAY])}
+    days = {row["date_sk"] for row in rows_of(tables[DAY], ("date_sk",))}
     versions: defaultdict[int, list[str]] = defaultdict(list)
     for row in sorted(customers.values(), key=lambda row: row["valid_from"]):
         versions[row["customer_id"]].append(row["customer_sk"])
-    complete = [
-        row
-        for row in sorted(facts, key=lambda row: row["order_ts"], reverse=True)
-        if row["customer_sk"] in customers and row["product_sk"] in products and row["date_sk"] in days
+    joined = [
+        _joined(fact, customers[fact["customer_sk"]], products[fact["product_sk"]], versions[fact["customer_id"]])
+        for fact in facts
+        if fact["customer_sk"] in customers and fact["product_sk"] in products and fact["date_sk"] in days
     ]
-    chosen = sorted(_chosen(complete), key=lambda row: (row["customer_id"], row["order_ts"]))
     return Star(
-        sample=tuple(_joined(row, customers, products, days, versions) for row in chosen),
-        facts=len(rows_of(tables[FACT], ("order_id",))),
+        sample=tuple(_sample(joined)),
+        facts=len(facts),
         customers=len(versions),
         versions=len(customers),
         changed_customers=sum(len(keys) > 1 for keys in versions.values()),
-        unpriced=sum(row["amount_usd"] is None for row in facts),
+        incomplete=len(facts) - sum(row.amount_usd is not None for row in joined),
     )
 
 
-def _chosen(facts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    by_customer: defaultdict[int, dict[str, dict[str, Any]]] = defaultdict(dict)
-    for fact in facts:
-        by_customer[fact["customer_id"]].setdefault(fact["customer_sk"], fact)
-    telling = [fact for held in by_customer.values() if len(held) > 1 for fact in list(held.values())[:2]]
-    chosen = {fact["order_id"]: fact for fact in [*telling[: SAMPLE_ROWS - 2], *facts]}
-    return list(chosen.values())[:SAMPLE_ROWS]
+def _sample(rows: list[SampleRow]) -> list[SampleRow]:
+    newest = sorted(rows, key=lambda row: row.ordered, reverse=True)
+    by_customer: defaultdict[int, dict[tuple[str, str], SampleRow]] = defaultdict(dict)
+    for row in newest:
+        by_customer[row.customer_id].setdefault((row.city, row.tier), row)
+    pairs = [row for held in by_customer.values() if len(held) > 1 for row in list(held.values())[:2]]
+    chosen = {row.order_id: row for row in [*pairs[:_PAIRED_ROWS], *newest]}
+    return sorted(list(chosen.values())[:_SAMPLE_ROWS], key=lambda row: (row.customer_id, row.ordered))
 
 
-def _joined(
-    fact: dict[str, Any],
-    customers: Mapping[str, dict[str, Any]],
-    products: Mapping[str, dict[str, Any]],
-    days: Mapping[int, dict[str, Any]],
-    versions: Mapping[int, list[str]],
-) -> SampleRow:
-    customer, known = customers[fact["customer_sk"]], versions[fact["customer_id"]]
+def _joined(fact: dict[str, Any], customer: dict[str, Any], product: dict[str, Any], versions: list[str]) -> SampleRow:
     return SampleRow(
         order_id=fact["order_id"],
         ordered=fact["order_ts"],
-        weekday=days[fact["date_sk"]]["iso_weekday"],
         customer_id=fact["customer_id"],
-        version=f"{known.index(fact['customer_sk']) + 1} of {len(known)}",
+        version=versions.index(fact["customer_sk"]) + 1,
+        versions=len(versions),
         city=customer["city"],
         tier=customer["tier"],
-        product=products[fact["product_sk"]]["name"],
+        product=product["name"],
         amount=fact["amount"],
         currency=fact["currency"],
         amount_usd=fact["amount_usd"],

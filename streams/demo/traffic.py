@@ -77,9 +77,7 @@ class Traffic:
             left = producer.flush(_FLUSH_SECONDS)
             if left or self._refused:
                 reason = self._refused[0].str() if self._refused else f"{left} records did not reach Kafka."
-                raise TrafficStopped(self.made, reason)
-        except TrafficStopped as error:
-            self.error = error
+                self.error = TrafficStopped(self.made, reason)
         except (psycopg.Error, KafkaException, BufferError) as error:
             self.error = TrafficStopped(self.made, str(error))
 

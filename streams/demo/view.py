@@ -57,9 +57,12 @@ def render(board: Board) -> RenderableType:
         if tables and layer != LAYERS[-1]:
             grid.add_row()
     head = Text.assemble((f"{board.elapsed:4.0f} s  ", "bold"), board.headline())
-    foot = Text("Lag counts records for bronze, and versions of the tables above for the others.", style="dim")
-    log = Text(f"The service's log: {board.log}    Ctrl-C ends the demo.", style="dim")
-    return Group(head, Text(), grid, Text(), foot, log) if board.look.tables else Group(head, Text(), log)
+    foot = Text(f"Log: {board.log}    Ctrl-C ends the demo.", style="dim")
+    if not board.look.tables:
+        return Group(head, Text(), foot)
+    lag = Text("Lag: records for bronze; versions of their upstreams for the other tables.", style="dim")
+    problems = [Text(f"{name}: {problem}", style="red") for name, problem in board.problems().items()]
+    return Group(head, Text(), grid, Text(), *problems, lag, foot)
 
 
 def line(board: Board) -> str:
@@ -80,8 +83,8 @@ def line(board: Board) -> str:
 
 def _cells(one: TableLook, state: str) -> list[str | Text]:
     out = one.outcomes
-    counts = (out.read, out.accepted, out.rejected, out.dropped) if out else ("", "", "", "")
-    read, accepted, rejected, dropped = (f"{count:,}" if isinstance(count, int) else count for count in counts)
+    counts = (out.read, out.accepted, out.rejected, out.dropped) if out else (None,) * 4
+    read, accepted, rejected, dropped = ("" if count is None else f"{count:,}" for count in counts)
     return [
         Text(one.name, style="bold" if one.rows else ""),
         Text(state, style=_STATE_STYLES.get(state, "dim")),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaException
@@ -36,7 +37,7 @@ class Outcomes:
 
 @dataclass(frozen=True)
 class TableLook:
-    """One table: its rows, how far it is behind (records or versions; None if not known), the age of its last commit."""
+    """One table: its rows, how far it is behind (None if not known), how long ago its last commit was."""
 
     name: str
     rows: int
@@ -58,9 +59,13 @@ class Look:
     ends: dict[str, int] = field(default_factory=dict)
 
     @property
-    def lag_is_zero(self) -> bool:
-        """Whether every table has consumed all that its upstreams hold."""
-        return bool(self.tables) and all(one.lag == 0 for one in self.tables)
+    def behind(self) -> list[TableLook]:
+        """The tables that have not consumed all that their upstreams hold, or of which that is not known."""
+        return [one for one in self.tables if one.lag != 0]
+
+    def is_drained(self, made: Mapping[str, int]) -> bool:
+        """Whether these records are on the topics, and every table has consumed all that its upstreams hold."""
+        return self.ends == made and not self.behind
 
     def of_layer(self, layer: str) -> list[TableLook]:
         """The tables of a layer."""
@@ -119,10 +124,6 @@ class Watcher:
         if self._thread.is_alive():
             self._thread.join()
 
-    def first_rows_in(self, layer: str) -> float | None:
-        """When the first table of a layer got rows."""
-        return min((at for name, at in self.first_rows.items() if name.startswith(f"{layer}.")), default=None)
-
     def _run(self) -> None:
         while not self._stopping.wait(_LOOK_SECONDS):
             try:
@@ -132,7 +133,8 @@ class Watcher:
                 log.debug("could not look", error=error)
 
     def _now(self) -> Look:
-        ends = {step.spec.source.topic: self._end(step.spec.source.topic) for step in self._graph.bronze.values()}
+        topics = [step.spec.source.topic for step in self._graph.bronze.values()]
+        ends = {topic: sum(self._brokers.end_offsets(topic, {}).values()) for topic in topics}
         tables = []
         for status in status_of(self._graph, self._brokers):
             if status.rows and status.table not in self.first_rows:
@@ -148,6 +150,3 @@ class Watcher:
                 )
             )
         return Look(tuple(tables), ends)
-
-    def _end(self, topic: str) -> int:
-        return sum(self._brokers.end_offsets(topic, {}).values())

@@ -1,0 +1,107 @@
+"""The service as the demo runs it: in a thread, with its log in a file, over a JVM that ends with the demo."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from deploy.embedded.stack import EmbeddedStack
+from schemas.errors import SluiceError
+from schemas.settings import KafkaSettings, Settings, SparkSettings
+from streams import logs
+from streams.demo.stopping import end_children
+from streams.service import Service
+
+_STOP_SECONDS = 8.0
+_DRAIN_SECONDS = 5.0
+
+
+class ServiceEnded(SluiceError):
+    """The service ended while the demo still needed it."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The service ended before the demo did: {reason}")
+
+
+class ServiceThread:
+    """The service in a thread of its own: signals are the demo's."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self._spared = {child.pid for child in psutil.Process().children()}
+        self._code: int | None = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="service", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def require(self) -> None:
+        """Raise what ended the service, if it has ended."""
+        if self._thread.is_alive():
+            return
+        if isinstance(self._error, SluiceError):
+            raise self._error
+        raise ServiceEnded(str(self._error or f"exit code {self._code}"))
+
+    def stop(self) -> bool:
+        """Drain it, and wait for its end; whether it ended in order."""
+        self.service.stop()
+        self._thread.join(_STOP_SECONDS)
+        return self._code == 0
+
+    def end(self, stack: EmbeddedStack) -> None:
+        """Stop it if it runs, and end Spark's JVM, which would live on to the end of this process."""
+        if self._thread.is_alive():
+            self.stop()
+        end_children(self._spared.union(*stack.pids.values()))
+
+    def _run(self) -> None:
+        try:
+            self._code = self.service.run()
+        except Exception as error:  # noqa: BLE001 - it is raised again where the demo waits for the service
+            self._error = error
+
+
+def demo_settings(folder: Path, jars_dir: Path, bootstrap: str) -> Settings:
+    """The service's settings: everything in one folder, short waits, and a JVM that starts fast.
+
+    A process that lives for a minute spends most of it compiling: Java's second compiler and the code that Spark
+    generates pay off later than that. Without them the first gold rows take half the processor time.
+    """
+    conf = {
+        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.local.dir": str(folder / "spark"),
+        "spark.sql.warehouse.dir": str(folder / "spark" / "warehouse"),
+    }
+    return Settings(
+        lake=str(folder / "lake"),
+        kafka=KafkaSettings(bootstrap_servers=bootstrap),
+        jars_dir=jars_dir,
+        metrics_port=0,
+        drain_seconds=_DRAIN_SECONDS,
+        restart_backoff_seconds=0.2,
+        restart_backoff_max_seconds=0.5,
+        spark=SparkSettings(driver_memory="2g", shuffle_partitions=2, conf=conf),
+    )
+
+
+@contextlib.contextmanager
+def logged_to(path: Path) -> Iterator[None]:
+    """Send the log to a file instead of standard error, where it would write over the view."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file, contextlib.redirect_stderr(file):
+        logs.configure("INFO", "json")
+        try:
+            yield
+        finally:
+            # A thread that ends late must not write to the terminal.
+            logging.getLogger().handlers = [logging.NullHandler()]
