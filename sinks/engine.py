@@ -61,7 +61,7 @@ def append(table: Table, rows: DataFrame, commit: Commit, engine: Engine) -> int
     with table.lock:
         if engine == "driver":
             write_deltalake(
-                table.handle(), rows.toArrow(), mode="append", commit_properties=commit.properties("driver")
+                table.writer(), rows.toArrow(), mode="append", commit_properties=commit.properties("driver")
             )
         else:
             [(app, version)] = commit.positions.items()
@@ -94,7 +94,7 @@ def merge(spark: SparkSession, table: Table, source: DataFrame, clauses: Merge, 
 
 
 def _merge_by_driver(table: Table, source: DataFrame, clauses: Merge, commit: Commit) -> None:
-    merger = table.handle().merge(
+    merger = table.writer().merge(
         source.toArrow(), clauses.on, source_alias="s", target_alias="t", commit_properties=commit.properties("driver")
     )
     if clauses.delete_when:

@@ -44,27 +44,41 @@ class Feed:
 
 
 class Table:
-    """One table of the lake; its writers hold `lock` from reading positions to committing."""
+    """One table of the lake.
+
+    Its writers hold `lock` from reading positions to committing, which may take long. Readers never wait for them:
+    they have a handle of their own.
+    """
 
     def __init__(self, name: str, lake: Lake) -> None:
         self.name = name
         self.path = lake.table(name)
         self.lock = threading.RLock()
-        self._handle: DeltaTable | None = None
+        self._reading = threading.Lock()
+        self._reader: DeltaTable | None = None
+        self._writer: DeltaTable | None = None
 
     @property
     def exists(self) -> bool:
         """Whether there is a Delta table at its place."""
-        return self._handle is not None or bool(DeltaTable.is_deltatable(self.path))
+        return self._reader is not None or bool(DeltaTable.is_deltatable(self.path))
 
     def handle(self) -> DeltaTable:
-        """The table at its newest version."""
-        with self.lock:
-            if self._handle is None:
-                self._handle = DeltaTable(self.path)
+        """The table at its newest version, to read."""
+        with self._reading:
+            if self._reader is None:
+                self._reader = DeltaTable(self.path)
             else:
-                self._handle.update_incremental()
-            return self._handle
+                self._reader.update_incremental()
+            return self._reader
+
+    def writer(self) -> DeltaTable:
+        """The table at its newest version, to write; for whoever holds the lock."""
+        if self._writer is None:
+            self._writer = DeltaTable(self.path)
+        else:
+            self._writer.update_incremental()
+        return self._writer
 
     def version(self) -> int:
         """The newest version."""
@@ -86,7 +100,7 @@ class Table:
         wanted = StructType([StructField(field.name, field.dataType) for field in schema.fields])
         with self.lock:
             if not self.exists:
-                self._handle = DeltaTable.create(
+                DeltaTable.create(
                     self.path,
                     schema=_delta_schema(wanted),
                     partition_by=list(partition_by) or None,
@@ -95,7 +109,7 @@ class Table:
                 return
             missing = self._check(wanted, partition_by, additive=additive)
             if missing:
-                self.handle().alter.add_columns(list(_delta_schema(StructType(missing)).fields))
+                self.writer().alter.add_columns(list(_delta_schema(StructType(missing)).fields))
 
     def _check(self, wanted: StructType, partition_by: Sequence[str], *, additive: bool) -> list[StructField]:
         handle = self.handle()
@@ -132,11 +146,12 @@ class Table:
         A table of few files is given to Spark as just these files: the driver has its log in memory already, and
         Spark's own reading of it costs several jobs per table and version, more than the rows themselves.
         """
-        with self.lock:
-            handle = self.handle()
-            at = handle if version in (None, handle.version()) else DeltaTable(self.path, version=version)
-            files = at.file_uris()
-            schema = StructType.fromJson(json.loads(at.schema().to_json()))
+        if version is None:
+            version = self.version()
+        # The shared handle moves on with the table: only one of its own stays at a version.
+        at = DeltaTable(self.path, version=version)
+        files = at.file_uris()
+        schema = StructType.fromJson(json.loads(at.schema().to_json()))
         if not files:
             return spark.createDataFrame([], schema)
         if len(files) <= _FEW_FILES and not at.protocol().reader_features:
@@ -163,7 +178,7 @@ class Table:
     def commit_position(self, commit: Commit) -> int:
         """Move positions and write the ledger without any rows; one small file."""
         with self.lock:
-            handle = self.handle()
+            handle = self.writer()
             handle.create_write_transaction([], "append", handle.schema(), commit_properties=commit.properties("none"))
             return self.version()
 

@@ -130,10 +130,12 @@ class QuerySupervisor:
         try:
             with logs.context(query=self.name, table=self.name, batch_id=batch_id):
                 outcome = self._step.run(records, batch_id)
-                self._report(outcome, time.monotonic() - began)
-                self._on_commit(self.name, outcome.handover)
-                if outcome.handover is not None:
-                    outcome.handover.rows.release()
+                try:
+                    self._report(outcome, time.monotonic() - began)
+                    self._on_commit(self.name, outcome.handover)
+                finally:
+                    if outcome.handover is not None:
+                        outcome.handover.rows.release()
                 self._backoff.succeeded()
         finally:
             self.busy_since = None

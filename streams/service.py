@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -43,6 +44,7 @@ class Service:
         self.workers: dict[str, TableWorker] = {}
         self._stopping = threading.Event()
         self._started = threading.Event()
+        self._ended = threading.Event()
         self.health = HealthServer(
             self.metrics.registry,
             alive=self.alive,
@@ -60,6 +62,7 @@ class Service:
         graph.lake.ensure_writable()
         with self._health_served(), _signals(self.stop):
             spark = session.build(self.settings)
+            threading.Thread(target=self._watch_jvm, args=(spark,), name="jvm", daemon=True).start()
             try:
                 graph.prepare(spark)
                 self._start(graph, spark)
@@ -69,6 +72,7 @@ class Service:
                     self._stopping.wait()
                 return self._finish()
             finally:
+                self._ended.set()
                 spark.stop()
 
     def stop(self) -> None:
@@ -155,6 +159,16 @@ class Service:
             return 1
         log.info("stopped")
         return 0
+
+    def _watch_jvm(self, spark: SparkSession) -> None:
+        """Without its JVM nothing here can go on or be brought to an end: leave at once, as after a SIGKILL."""
+        gateway = spark.sparkContext._gateway
+        if gateway is None:
+            return
+        gateway.proc.wait()
+        if not self._ended.is_set():
+            log.error("the JVM ended", exit_code=gateway.proc.returncode, remedy="Start again: nothing is lost.")
+            os._exit(1)
 
     def _watch_lag(self, graph: Graph) -> None:
         brokers = Brokers(self.settings.kafka)

@@ -6,6 +6,7 @@ import os
 import sys
 
 from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
 from schemas.errors import SluiceError
@@ -35,6 +36,17 @@ class JarsMissing(SluiceError):
         )
 
 
+class JvmNotStarted(SluiceError):
+    """The driver's JVM ended while it was started."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"Spark's JVM did not start: {why} The lines logged before say why; "
+            "Java 17 or later must be on the PATH or in JAVA_HOME, with `spark.driver_memory` to spare."
+        )
+
+
 def build(settings: Settings, app_name: str = "sluice") -> SparkSession:
     """The session of the service, with the pinned jars as local files; raises JarsMissing."""
     jars = sorted(str(jar) for jar in settings.jars_dir.expanduser().resolve().glob("*.jar"))
@@ -57,4 +69,7 @@ def build(settings: Settings, app_name: str = "sluice") -> SparkSession:
 
 
 def _new_context(conf: SparkConf) -> SparkContext:
-    return SparkContext(conf=conf, gateway=jvm_logs.launch(conf))
+    try:
+        return SparkContext(conf=conf, gateway=jvm_logs.launch(conf))
+    except (PySparkRuntimeError, OSError) as error:
+        raise JvmNotStarted(str(error)) from error

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from confluent_kafka import Producer
 
@@ -67,6 +68,10 @@ def get(service: ServiceProcess, path: str) -> tuple[int, str]:
         return 0, ""
 
 
+def jvms_of(pid: int) -> list[psutil.Process]:
+    return [child for child in psutil.Process(pid).children(recursive=True) if child.name() == "java"]
+
+
 def visits(stack: EmbeddedStack, *numbers: int) -> None:
     producer = Producer({"bootstrap.servers": stack.kafka.bootstrap})
     for number in numbers:
@@ -95,7 +100,7 @@ def test_it_waits_for_topics_and_brokers_goes_on_beside_a_broken_table_and_drain
     place = Path(lake.table("silver.visits"))
     shutil.move(place / "_delta_log", place / "_away")
     visits(stack, 3)
-    service.wait_for(lambda _: "sluice_table_up{table=\"silver.visits\"} 0.0" in get(service, "/metrics")[1], "it fails")
+    service.wait_for(lambda _: 'sluice_table_up{table="silver.visits"} 0.0' in get(service, "/metrics")[1], "it fails")
     visits(stack, 4)
     service.wait_for(lambda status: status["bronze.visits"]["rows"] == 4, "bronze goes on")
     assert get(service, "/readyz")[0] == 503
@@ -111,7 +116,10 @@ def test_it_waits_for_topics_and_brokers_goes_on_beside_a_broken_table_and_drain
     service.wait_for(lambda status: is_drained(status) and status["silver.visits"]["rows"] == 5, "it reads on")
 
     metrics = get(service, "/metrics")[1]
-    assert 'sluice_rows_total{layer="bronze",outcome="accepted",query="bronze.visits",table="bronze.visits"} 5.0' in metrics
+    assert (
+        'sluice_rows_total{layer="bronze",outcome="accepted",query="bronze.visits",table="bronze.visits"} 5.0'
+        in metrics
+    )
     assert service.terminate() == 0
     assert rows_of(lake.table("gold.visits_per_person")) == [(1, 5)]
     assert service.events()[-1]["event"] == "stopped"
@@ -125,6 +133,17 @@ def test_a_drain_without_brokers_gives_up_and_says_so(service: ServiceProcess) -
     errors = [event for event in service.events() if event["event"] == "query given up"]
     assert {event["query"] for event in errors} == {"bronze.people", "bronze.visits"}
     assert all("do not answer" in event["error"] for event in errors)
+
+
+def test_it_ends_with_its_jvm(service: ServiceProcess) -> None:
+    service.start()
+    service.wait_for(lambda _: any(e["event"] == "service started" for e in service.events()), "it runs")
+    assert service.process is not None
+    for jvm in jvms_of(service.process.pid):
+        jvm.kill()
+
+    assert service.process.wait(60) == 1
+    assert '"the JVM ended"' in service.log.read_text()  # pyspark prints a stack of its own beside it
 
 
 def test_a_lost_checkpoint_is_refused(stack: EmbeddedStack, service: ServiceProcess) -> None:

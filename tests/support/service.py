@@ -81,8 +81,9 @@ class ServiceProcess:
             time.sleep(0.5)
 
     def events(self) -> list[dict[str, Any]]:
-        """The log, every line of which is JSON."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        """The log so far, every line of which is JSON."""
+        lines = self.log.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def is_drained(status: dict[str, dict[str, Any]]) -> bool:
