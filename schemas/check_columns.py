@@ -85,6 +85,9 @@ def _change(folder: Folder, table: str, spec: ChangeSpec) -> Iterator[Problem]:
     yield from missing(folder, table, "partition_by", spec.partition_by, spec.select, where)
     declared = [name for name in spec.sequence_by if name != c.SOURCE_POSITION]
     yield from missing(folder, table, "sequence_by", declared, spec.select, where)
+    if spec.apply_as_truncates is not None and declared:
+        what = f"A truncate is placed by its position in the source, but `{spec.table}` is in another order first."
+        yield folder.problem(table, ("apply_as_truncates",), what, "Write `sequence_by: [_source_position]`.")
     bronze = _bronze_type(folder, spec)
     for path, sql in _expressions(spec):
         try:

@@ -14,7 +14,7 @@ from schemas import debezium
 from schemas.spec import ChangeSpec
 
 TRUNCATED = "__truncated"
-_ROW_METADATA = (*c.INGEST_METADATA,)
+
 _COORDINATES = (c.TOPIC, c.PARTITION, c.OFFSET)
 
 
@@ -35,7 +35,7 @@ def canonical_changes(bronze: DataFrame, spec: ChangeSpec) -> DataFrame:
             ),
             _sequence(spec).alias(c.SEQUENCE),
             c.DELETED,
-            *_ROW_METADATA,
+            *c.INGEST_METADATA,
             *_COORDINATES,
             TRUNCATED,
         )
@@ -106,5 +106,5 @@ def _sequence(spec: ChangeSpec) -> Column:
 
 def change_columns(spec: ChangeSpec, changes: StructType, *, with_deleted: bool) -> StructType:
     """The columns of the table that these changes are kept in."""
-    names = [*spec.select, c.SEQUENCE, *([c.DELETED] if with_deleted else []), *_ROW_METADATA]
+    names = [*spec.select, c.SEQUENCE, *([c.DELETED] if with_deleted else []), *c.INGEST_METADATA]
     return StructType([StructField(name, changes[name].dataType) for name in names])

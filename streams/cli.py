@@ -36,7 +36,9 @@ app = typer.Typer(
 stack_app = typer.Typer(help="The embedded Kafka, PostgreSQL and Debezium, to try things out on.", no_args_is_help=True)
 app.add_typer(stack_app, name="stack")
 
-out = Console()
+_PIPE_WIDTH = 140  # a pipe has no width of its own; 80 columns would fold tables in two
+
+out = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 err = Console(stderr=True)
 
 ConfigOption = Annotated[
@@ -157,10 +159,11 @@ def status(
         out.print_json(json.dumps([one.to_json() for one in found]))
         return DONE
     grid = Grid(box=None, pad_edge=False)
-    for heading in ("table", "position", "last batch", "last step"):
+    grid.add_column("table", no_wrap=True)
+    for heading in ("position", "last batch", "last step"):
         grid.add_column(heading, overflow="fold")
     for heading in ("rows", "lag", "age"):
-        grid.add_column(heading, justify="right")
+        grid.add_column(heading, justify="right", no_wrap=True)
     for one in found:
         position = one.position
         shown = (

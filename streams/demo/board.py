@@ -25,6 +25,7 @@ class Board:
     watcher: Watcher | None = None
     traffic: Traffic | None = None
     seconds: int = 0
+    service_has_ended: bool = False
 
     @property
     def elapsed(self) -> float:
@@ -46,6 +47,8 @@ class Board:
         """The state of the query or worker behind a table."""
         if self.service is None:
             return "starting"
+        if self.service_has_ended:
+            return "stopped"
         part = self.service.queries.get(table) or self.service.workers.get(table)
         return part.state if part else "starting"
 

@@ -122,6 +122,7 @@ class Demo:
         board.phase = "stopping the service"
         if not service.stop():
             problems.append("The service did not end in order; run the demo with --keep to keep its log.")
+        board.service_has_ended = True
         watcher.stop()
         comparisons = compare(stack.postgres.dsn, graph.tables)
         board.phase = "done"

@@ -63,7 +63,7 @@ def print_tally(console: Console, tallies: Sequence[TopicTally], changes: Mappin
         grid.add_row(one.topic, *(f"{number:,}" for number in numbers), _WRONG if one.differences else _OK)
     console.print()
     console.print(grid)
-    made = ", ".join(f"{count:,} {kind}" for kind, count in changes.items() if not kind.startswith("broken"))
+    made = ", ".join(f"{kind} {count:,}" for kind, count in changes.items() if not kind.startswith("broken"))
     if made:
         say(console, f"The traffic: {made}.")
     say(console, "Rejected are the broken records: whole, and with the reason, in the error lane.")

@@ -471,6 +471,13 @@ COLUMNS: dict[str, tuple[Files, str]] = {
         changed(SILVER, "sequence_by: [_source_position]", "sequence_by: [emial]"),
         f"{SILVER}:4 sequence_by: There is no column `emial` in `select`. Did you mean `email`?",
     ),
+    "a truncate in an order that it has no place in": (
+        changed(
+            SILVER, "sequence_by: [_source_position]", "sequence_by: [email]\n        apply_as_truncates: \"op = 't'\""
+        ),
+        f"{SILVER}:5 apply_as_truncates: A truncate is placed by its position in the source, but `silver.customers` "
+        "is in another order first. Write `sequence_by: [_source_position]`.",
+    ),
     "a partition that is not selected": (
         changed(SILVER, "keys: [customer_id]", "keys: [customer_id]\n        partition_by: [day]"),
         f"{SILVER}:4 partition_by: There is no column `day` in `select`. Known: `city`, `customer_id`, `email`.",
