@@ -32,10 +32,24 @@ _ONCE_FAILURES = 2
 _WATCH_SECONDS = 0.2
 
 
-class Service:
-    """One pipeline, run until it is stopped, or with `once` until everything available is in every table."""
+def _leave() -> None:
+    os._exit(1)
 
-    def __init__(self, settings: Settings, pipeline: Pipeline, *, once: bool = False) -> None:
+
+class Service:
+    """One pipeline, run until it is stopped, or with `once` until everything available is in every table.
+
+    `on_jvm_lost` is called from a thread when Spark's JVM has ended by itself; by default this process ends too.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        pipeline: Pipeline,
+        *,
+        once: bool = False,
+        on_jvm_lost: Callable[[], None] = _leave,
+    ) -> None:
         self.settings = settings
         self.pipeline = pipeline
         self.once = once
@@ -45,6 +59,7 @@ class Service:
         self._stopping = threading.Event()
         self._started = threading.Event()
         self._ended = threading.Event()
+        self._on_jvm_lost = on_jvm_lost
         self.health = HealthServer(
             self.metrics.registry,
             alive=self.alive,
@@ -161,14 +176,14 @@ class Service:
         return 0
 
     def _watch_jvm(self, spark: SparkSession) -> None:
-        """Without its JVM nothing here can go on or be brought to an end: leave at once, as after a SIGKILL."""
+        """Without its JVM nothing here can go on or be brought to an end: by default leave, as after a SIGKILL."""
         gateway = spark.sparkContext._gateway
         if gateway is None:
             return
         gateway.proc.wait()
         if not self._ended.is_set():
             log.error("the JVM ended", exit_code=gateway.proc.returncode, remedy="Start again: nothing is lost.")
-            os._exit(1)
+            self._on_jvm_lost()
 
     def _watch_lag(self, graph: Graph) -> None:
         brokers = Brokers(self.settings.kafka)

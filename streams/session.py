@@ -17,6 +17,8 @@ _DEFAULTS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.session.timeZone": "UTC",
+    # INT96, the default, holds nanoseconds for most readers: in those, the years before 1677 have no place.
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.scheduler.mode": "FAIR",
     "spark.ui.enabled": "false",
     # A snapshot's state is small here; 50 partitions, the default, cost more than they hold.

@@ -28,7 +28,6 @@ from streams.demo.traffic import Traffic
 from streams.demo.view import shown
 from streams.demo.watch import Watcher
 from streams.graph import Graph
-from streams.service import Service
 from streams.sources import Brokers
 
 DONE, FAILED = 0, 1
@@ -82,7 +81,7 @@ class Demo:
         bootstrap = f"{LOOPBACK}:{stack.kafka.ports[0]}"
         settings = demo_settings(stack.folder, jars.resolve("service"), bootstrap)
         pipeline = load(settings.pipeline)
-        service = ServiceThread(Service(settings, pipeline))
+        service = ServiceThread(settings, pipeline)
         board.service = service.service
         cleanup.callback(service.end, stack)
         board.phase = "starting Spark, Kafka and PostgreSQL"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,13 +14,16 @@ import psutil
 
 from deploy.embedded.stack import EmbeddedStack
 from schemas.errors import SluiceError
+from schemas.pipeline import Pipeline
 from schemas.settings import KafkaSettings, Settings, SparkSettings
 from streams import logs
 from streams.demo.stopping import end_children
 from streams.service import Service
 
-_STOP_SECONDS = 8.0
+_STOP_SECONDS = 10.0
 _DRAIN_SECONDS = 5.0
+_HASTY_SECONDS = 4.0
+_POLL_SECONDS = 0.1
 
 
 class ServiceEnded(SluiceError):
@@ -31,8 +36,9 @@ class ServiceEnded(SluiceError):
 class ServiceThread:
     """The service in a thread of its own: signals are the demo's."""
 
-    def __init__(self, service: Service) -> None:
-        self.service = service
+    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+        self._jvm_lost = threading.Event()
+        self.service = Service(settings, pipeline, on_jvm_lost=self._jvm_lost.set)
         self._spared = {child.pid for child in psutil.Process().children()}
         self._code: int | None = None
         self._error: Exception | None = None
@@ -44,23 +50,31 @@ class ServiceThread:
 
     def require(self) -> None:
         """Raise what ended the service, if it has ended."""
+        if self._jvm_lost.is_set():
+            raise ServiceEnded("its JVM ended.")
         if self._thread.is_alive():
             return
         if isinstance(self._error, SluiceError):
             raise self._error
         raise ServiceEnded(str(self._error or f"exit code {self._code}"))
 
-    def stop(self) -> bool:
-        """Drain it, and wait for its end; whether it ended in order."""
+    def stop(self, seconds: float = _STOP_SECONDS) -> bool:
+        """Drain it, and wait so long for its end; whether it ended in order."""
         self.service.stop()
-        self._thread.join(_STOP_SECONDS)
+        self._thread.join(seconds)
         return self._code == 0
 
     def end(self, stack: EmbeddedStack) -> None:
-        """Stop it if it runs, and end Spark's JVM, which would live on to the end of this process."""
-        if self._thread.is_alive():
-            self.stop()
-        end_children(self._spared.union(*stack.pids.values()))
+        """End it if it still runs, and Spark's JVM, which would live on to the end of this process."""
+        # Before its queries have been started there is nothing to drain.
+        if self._thread.is_alive() and self.service.wait_until_started(0):
+            self.stop(_HASTY_SECONDS)
+        spared, deadline = self._spared.union(*stack.pids.values()), time.monotonic() + _HASTY_SECONDS
+        end_children(spared)
+        # Without its JVM the thread soon fails; one that was just about to start it must fail as well.
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            self._thread.join(_POLL_SECONDS)
+            end_children(spared)
 
     def _run(self) -> None:
         try:
@@ -101,6 +115,7 @@ def demo_settings(folder: Path, jars_dir: Path, bootstrap: str) -> Settings:
 def logged_to(path: Path) -> Iterator[None]:
     """Send the log to a file instead of standard error, where it would write over the view."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    uncaught = sys.excepthook
     with path.open("a", encoding="utf-8") as file, contextlib.redirect_stderr(file):
         logs.configure("INFO", "json")
         try:
@@ -108,3 +123,4 @@ def logged_to(path: Path) -> Iterator[None]:
         finally:
             # A thread that ends late must not write to the terminal.
             logging.getLogger().handlers = [logging.NullHandler()]
+            sys.excepthook = uncaught

@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
 import psutil
 
 _GRACE_SECONDS = 5.0
+_POLL_SECONDS = 0.05
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -52,11 +54,12 @@ def end_children(spared: set[int]) -> None:
     for child in started:
         with contextlib.suppress(psutil.NoSuchProcess):
             child.terminate()
-    _, left = psutil.wait_procs(family, timeout=_GRACE_SECONDS)
-    for process in left:
+    deadline = time.monotonic() + _GRACE_SECONDS
+    while any(map(_runs, family)) and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    for process in filter(_runs, family):
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(left, timeout=_GRACE_SECONDS)
 
 
 def _descendants(process: psutil.Process) -> list[psutil.Process]:
@@ -64,3 +67,11 @@ def _descendants(process: psutil.Process) -> list[psutil.Process]:
         return process.children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def _runs(process: psutil.Process) -> bool:
+    """Whether it has not ended. One that is not yet waited for has: its exit code is left to who started it."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
