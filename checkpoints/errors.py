@@ -38,6 +38,17 @@ class CheckpointLost(SluiceError):
         )
 
 
+class CheckpointBehind(SluiceError):
+    """A query's checkpoint is older than its bronze table: its next batch would be taken for one already written."""
+
+    def __init__(self, table: str, held: int, checkpoint: str, planned: str) -> None:
+        self.table, self.held, self.checkpoint, self.planned = table, held, checkpoint, planned
+        super().__init__(
+            f"{table} holds batch {held}, but {checkpoint} {planned}: it is an older copy, or was changed. What it "
+            "reads next would be skipped as already written, and lost. Restore the newest copy of the checkpoint."
+        )
+
+
 class PositionAhead(SluiceError):
     """A table has consumed more of its upstream than the upstream has."""
 
@@ -45,5 +56,5 @@ class PositionAhead(SluiceError):
         self.table, self.upstream, self.position, self.version = table, upstream, position, version
         super().__init__(
             f"{table} has consumed {upstream} up to version {position}, but {upstream} is at version {version}: "
-            f"{upstream} was rolled back or made anew. Move {table} aside, and it is rebuilt from its upstream."
+            f"{upstream} was rolled back. Move {table} aside, and it is rebuilt from its upstream."
         )

@@ -30,9 +30,10 @@ class ContractUse(BaseModel):
 class LedgerEntry(BaseModel):
     """One step of one table.
 
-    `clock` is the time of the batch, not of the commit; `rows` are rows of the table that the step wrote, by what
-    became of them. Bronze steps fill `batch_id` and everything from `offsets` on; the others fill `upstreams`, the
-    versions that the step consumed: after `from`, up to and with `to`.
+    `clock` is the time of the batch, not of the commit; `rows` are what the step took up, by kind: the rows that it
+    wrote, or in silver the changes, of which those that are not the newest of their key leave no row. Bronze steps
+    fill `batch_id` and everything from `offsets` on; the others fill `upstreams`, the versions that the step consumed:
+    after `from`, up to and with `to`.
     """
 
     model_config = ConfigDict(frozen=True)

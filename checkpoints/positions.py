@@ -12,8 +12,13 @@ GENERATION_PROPERTY = "sluice.generation"
 
 
 def app_id(upstream: str, step: str, generation: int) -> str:
-    """The name under which a step's position in its upstream (or query) is kept."""
+    """The name under which a step's position in its query, or in its upstream as `source_name` gives it, is kept."""
     return f"{upstream}/{step}/g{generation}"
+
+
+def source_name(upstream: str, table_id: str) -> str:
+    """A table as a source of positions: its versions count from 0 again when it is made anew, under another id."""
+    return f"{upstream}#{table_id[:8]}"
 
 
 def generation(table: DeltaTable) -> int:

@@ -84,6 +84,10 @@ class Table:
         """The newest version."""
         return int(self.handle().version())
 
+    def source_name(self) -> str:
+        """The table as a source of positions."""
+        return positions.source_name(self.name, str(self.handle().metadata().id))
+
     def position(self, app: str) -> int | None:
         """How far the table has come under `app`; None where it has not begun."""
         return positions.position(self.handle(), app)

@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from checkpoints import ledger, offsets
+from checkpoints.errors import CheckpointBehind
 from checkpoints.lake import Lake
 from checkpoints.ledger import ContractUse, LedgerEntry
 from checkpoints.positions import app_id
@@ -85,6 +86,7 @@ class BronzeStep:
         )
         held = self.table.position(self.app)
         if held is not None and held >= batch_id:
+            self._check_same(held, entry)
             return BatchOutcome(entry, skipped=True, reasons={}, handover=None)
         # 2
         judged, handed_on = judge(records, self.decoder).persist(), False
@@ -113,6 +115,22 @@ class BronzeStep:
         finally:
             if not handed_on:
                 judged.unpersist()
+
+    def _check_same(self, held: int, planned: LedgerEntry) -> None:
+        """See that the batch that the table holds is the one that was planned; raises CheckpointBehind."""
+        written = (entry for _, entry in ledger.entries(self.table.handle()) if entry.batch_id == planned.batch_id)
+        found = next((entry for entry in written if entry.generation == self.generation), None)
+        if found is not None and found.offsets != planned.offsets:
+            plan = f"plans batch {planned.batch_id} over {_ranges(planned)} where the ledger has {_ranges(found)}"
+            raise CheckpointBehind(self.spec.table, held, self.checkpoint, plan)
+
+
+def _ranges(entry: LedgerEntry) -> str:
+    return ", ".join(
+        f"{topic}[{partition}]@{start}-{end}"
+        for topic, partitions in entry.offsets.items()
+        for partition, (start, end) in partitions.items()
+    )
 
 
 def judge(records: DataFrame, decoder: Decoder) -> DataFrame:

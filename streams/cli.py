@@ -131,7 +131,8 @@ def validate(
         keys = spec.grain if spec.kind == "derived" else spec.keys
         grid.add_row(name, spec.kind, source, ", ".join(keys))
     out.print(grid)
-    out.print(f"{len(pipeline.contracts)} contracts and {len(pipeline.tables)} tables, no problems.", highlight=False)
+    contracts, tables = _counted(len(pipeline.contracts), "contract"), _counted(len(pipeline.tables), "table")
+    out.print(f"{contracts} and {tables}, no problems.", highlight=False)
 
 
 @app.command()
@@ -144,7 +145,7 @@ def status(
     """Show where each table is: position, last batch, rows, lag and age.
 
     Lag counts records of the topic for bronze, and versions of the upstreams for the tables below; it is `-` where
-    the brokers do not answer.
+    the brokers do not answer. The exit code is 1 where a table stands where it can not go on from.
     """
     from streams.graph import Graph
     from streams.sources import Brokers
@@ -155,9 +156,10 @@ def status(
     brokers = Brokers(settings.kafka)
     answers = brokers.reachable()
     found = list(status_of(graph, brokers if answers else None))
+    problems = [one.problem for one in found if one.problem]
     if as_json:
         out.print_json(json.dumps([one.to_json() for one in found]))
-        return DONE
+        return FAILED if problems else DONE
     grid = Grid(box=None, pad_edge=False)
     grid.add_column("table", no_wrap=True)
     for heading in ("position", "last batch", "last step"):
@@ -186,7 +188,9 @@ def status(
     out.print(grid)
     if not answers:
         err.print(f"The brokers at {settings.kafka.bootstrap_servers} do not answer: the lag of bronze is not known.")
-    return DONE
+    for problem in problems:
+        err.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
+    return FAILED if problems else DONE
 
 
 @app.command()
@@ -242,6 +246,10 @@ def _root(
         out.print(f"sluice {VERSION}", highlight=False)
         raise typer.Exit(DONE)
     del context
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import SparkSession
 
 from checkpoints import offsets
-from checkpoints.errors import CheckpointLost
+from checkpoints.errors import CheckpointBehind, CheckpointLost
 from checkpoints.lake import Lake
 from schemas.decode import Decoder
 from schemas.errors import InvalidPipeline, Problem
@@ -71,7 +71,7 @@ class Graph:
         """Create the tables that are missing and check the others.
 
         Raises InvalidPipeline with everything that only Spark's analyzer could find, IncompatibleTable where a table
-        in the lake does not fit its spec, CheckpointLost where a query would start over.
+        in the lake does not fit its spec, CheckpointLost or CheckpointBehind where a query would start over.
         """
         for bronze in self.bronze.values():
             bronze.table.ensure(with_metadata(bronze.decoder.payload), bronze.spec.partition_by, additive=True)
@@ -95,5 +95,10 @@ class Graph:
 
 def _check_checkpoint(step: BronzeStep) -> None:
     held = step.table.position(step.app)
-    if held is not None and not offsets.planned_batches(step.lake, step.checkpoint):
+    if held is None:
+        return
+    planned = offsets.planned_batches(step.lake, step.checkpoint)
+    if not planned:
         raise CheckpointLost(step.spec.table, held, step.checkpoint)
+    if planned[-1] < held:
+        raise CheckpointBehind(step.spec.table, held, step.checkpoint, f"ends with batch {planned[-1]}")

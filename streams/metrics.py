@@ -64,7 +64,7 @@ class Metrics:
             ),
             rejects=Counter(
                 "sluice_rejects_total",
-                "Rejected rows by the rule that they broke; a row that breaks two counts twice.",
+                "Rejected rows by the first rule that they broke.",
                 ["query", "table", "reason"],
                 registry=registry,
             ),

@@ -93,7 +93,8 @@ class RefreshStep:
         """Recompute what the upstreams' changes touch; harmless to repeat.
 
         1. Fix the version of every upstream: all are read as of that, whatever is committed meanwhile.
-        2. Take the keys of the rows that changed, old images and new ones; everything where the table is empty.
+        2. Take the keys of the rows that changed, old images and new ones; everything where an upstream is new to the
+           table, or was made anew: what it held before may be gone.
         3. Compute their rows anew, and compare with what the table holds for the same keys.
         4. MERGE the difference, deleting what has vanished, with the positions; nothing but the positions where
            there is no difference.
@@ -110,8 +111,7 @@ class RefreshStep:
             if not changed:
                 return commit_nothing(self.table, clock, moved)
             # 2
-            is_first = all(self.table.position(one.app) is None for one in consumed)
-            keys = None if is_first else self._keys(spark, changed)
+            keys = None if any(one.is_first for one in consumed) else self._keys(spark, changed)
             if keys is not None and not keys:
                 return commit_nothing(self.table, clock, moved)
             entry = entry_for(self.table, self.label, "full" if keys is None else "feed", clock, moved)

@@ -15,7 +15,7 @@ from schemas import columns as c
 from schemas.spec import CurrentSpec, HistorySpec
 from sinks import engine, lane
 from sinks.engine import Merge
-from sinks.table import Table
+from sinks.table import CHANGE_TYPE, Table
 from streams.changes import (
     TRUNCATED,
     canonical_changes,
@@ -70,7 +70,9 @@ class ChangeStep:
                 clock = ledger.clock_at(self.upstream.handle(), todo.to)
                 if not todo.wrote_rows():
                     return commit_nothing(self.table, clock, [todo])
-                rows = self.upstream.changes(spark, todo.position + 1, todo.to, self.small_batch_rows).frame
+                feed = self.upstream.changes(spark, todo.position + 1, todo.to, self.small_batch_rows)
+                # Bronze is append-only: a row that someone took out of it is not a change of its key.
+                rows = feed.frame.where(F.col(CHANGE_TYPE) == "insert")
                 entry = entry_for(self.table, self.label, "feed", clock, [todo])
             # 2
             changes = canonical_changes(rows, self.spec).persist()

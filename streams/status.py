@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from checkpoints import ledger
+from schemas.errors import SluiceError
 from schemas.spec import BronzeSpec
 from sinks.table import Table
 from streams.graph import Graph
@@ -22,7 +23,7 @@ class TableStatus:
 
     `position` is the batch that bronze holds, or per upstream the version that a table has consumed. `rows` are in the
     table; `last_*` describe the newest step. `lag` counts records of the topic, or versions of the upstreams that are
-    behind; None where it can not be told. `age_seconds` is since the last commit.
+    behind; None where it can not be told. `age_seconds` is since the last commit. `problem` is what keeps it there.
     """
 
     table: str
@@ -34,6 +35,7 @@ class TableStatus:
     rejected: int
     lag: int | None
     age_seconds: float | None
+    problem: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""
@@ -48,7 +50,12 @@ def status_of(graph: Graph, brokers: Brokers | None) -> Iterator[TableStatus]:
             yield TableStatus(name, None, None, None, None, {}, 0, None, None)
             continue
         is_bronze = isinstance(graph.pipeline.tables[name], BronzeSpec)
-        position, lag = _bronze(graph, name, brokers) if is_bronze else _below(graph, table, name)
+        position: int | dict[str, int] | None = None
+        lag, problem = None, ""
+        try:
+            position, lag = _bronze(graph, name, brokers) if is_bronze else _below(graph, table, name)
+        except SluiceError as error:
+            problem = str(error)
         newest = next(ledger.entries(table.handle(), limit=1), None)
         entry = newest[1] if newest else None
         yield TableStatus(
@@ -61,6 +68,7 @@ def status_of(graph: Graph, brokers: Brokers | None) -> Iterator[TableStatus]:
             rejected=entry.rejected if entry else 0,
             lag=lag,
             age_seconds=_age(table),
+            problem=problem,
         )
 
 

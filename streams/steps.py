@@ -52,12 +52,16 @@ class Step(Protocol):
 
 @dataclass(frozen=True)
 class Pending:
-    """What a table has still to consume of one upstream: the versions after `position`, up to `to`."""
+    """What a table has still to consume of one upstream: the versions after `position`, up to `to`.
+
+    `is_first` says that the table has consumed nothing of it yet.
+    """
 
     upstream: Table
     app: str
     position: int
     to: int
+    is_first: bool
 
     @property
     def is_empty(self) -> bool:
@@ -71,13 +75,13 @@ class Pending:
 
 def pending(table: Table, upstream: Table, step: str) -> Pending:
     """What `table` has to consume of `upstream`; raises PositionAhead where it has consumed what is not there."""
-    app = app_id(upstream.name, step, table.generation())
+    app = app_id(upstream.source_name(), step, table.generation())
     position = table.position(app)
     version = upstream.version()
-    position = CREATED if position is None else position
-    if position > version:
-        raise PositionAhead(table.name, upstream.name, position, version)
-    return Pending(upstream, app, position, version)
+    begun = CREATED if position is None else position
+    if begun > version:
+        raise PositionAhead(table.name, upstream.name, begun, version)
+    return Pending(upstream, app, begun, version, is_first=position is None)
 
 
 def entry_for(

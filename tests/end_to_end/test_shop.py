@@ -212,6 +212,8 @@ def test_known_changes_reach_every_table_though_the_service_is_killed(
     # Every log line is JSON; a run that drains finds nothing left to do, and changes nothing.
     events = service.events()
     assert {"time", "level", "event"} <= set.intersection(*(set(event) for event in events))
+    printed = json.loads(service.command("status", "--json").stdout)
     before = {name: one["version"] for name, one in service.status().items()}
+    assert {one["table"]: one["version"] for one in printed} == before
     assert service.run_to_end("--once") == 0
     assert {name: one["version"] for name, one in service.status().items()} == before

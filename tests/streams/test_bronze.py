@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from checkpoints import ledger
+from checkpoints.errors import CheckpointBehind, CheckpointLost
 from streams.graph import Graph
 from tests.support.bronze import Feeder, change, plan_batch
 from tests.support.people import person
@@ -112,6 +113,28 @@ def test_a_batch_that_bronze_holds_is_left_as_it_is(feeder: Feeder, graph: Graph
     assert again.skipped
     assert again.handover is None
     assert (step.table.version(), lane_records(graph.lake.errors("bronze.people"))) == before
+
+
+def test_a_batch_planned_over_other_offsets_is_not_taken_for_the_one_written(feeder: Feeder, graph: Graph) -> None:
+    """An older checkpoint that was put back plans its next batch anew, over more records: they must not be skipped."""
+    feeder.feed("bronze.people", change("c", person(1), 1))
+    step = graph.bronze["bronze.people"]
+    plan_batch(step, 0, 3)
+
+    with pytest.raises(CheckpointBehind, match=r"plans batch 0 over db\.people\[0\]@0-3 where the ledger has .*@0-1"):
+        step.run(feeder.records("bronze.people", [b"{", b"{", b"{"], 0), 0)
+
+
+def test_an_older_checkpoint_is_refused_at_the_start(feeder: Feeder, graph: Graph, spark: SparkSession) -> None:
+    feeder.feed("bronze.people", change("c", person(1), 1))
+    feeder.feed("bronze.people", change("c", person(2), 2))
+    offsets = Path(graph.bronze["bronze.people"].checkpoint, "offsets")
+    (offsets / "1").unlink()
+    with pytest.raises(CheckpointBehind, match=r"bronze\.people holds batch 1, but .*/g0 ends with batch 0"):
+        graph.prepare(spark)
+    (offsets / "0").unlink()
+    with pytest.raises(CheckpointLost, match=r"bronze\.people holds batches up to 1, but .*/g0 has no offsets"):
+        graph.prepare(spark)
 
 
 def test_a_run_again_replaces_what_a_crashed_attempt_left_in_the_lane(feeder: Feeder, graph: Graph) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
 from checkpoints import ledger
+from schemas.settings import Settings
 from streams.gold import surrogate_key
 from streams.graph import Graph
 from streams.refresh import DuplicateGrain
@@ -76,6 +78,24 @@ def test_every_upstream_has_a_position_of_its_own(feeder: Feeder, graph: Graph, 
     entry = newest(graph, "gold.fact_visits")
     versions = {name: graph.tables[name].version() for name in ("silver.visits", "gold.dim_person")}
     assert {name: to for name, (_, to) in entry.upstreams.items()}.items() <= versions.items()
+
+
+def test_an_upstream_made_anew_is_compared_whole(
+    feeder: Feeder, graph: Graph, spark: SparkSession, settings: Settings
+) -> None:
+    """Silver moved aside and rebuilt has versions that count from 0 again: gold must not take its own for them."""
+    feeder.feed_and_drive("bronze.visits", visit(1, 7, "1970-01-01 12:00:00"), visit(2, 7, "1970-01-01 12:00:00"))
+    feeder.feed_and_drive("bronze.visits", visit(3, 8, "1970-01-01 12:00:00"))
+    shutil.rmtree(graph.tables["silver.visits"].path)
+    graph.tables["gold.fact_visits"].writer().delete("visit = 2")  # what only a comparison of everything can find
+
+    anew = Graph.build(graph.pipeline, settings)
+    anew.prepare(spark)
+    Feeder(spark, anew).drive()
+
+    assert facts(anew) == [(1, 7, None), (2, 7, None), (3, 8, None)]
+    assert rows_of(anew.tables["gold.visits_per_person"].path) == [(7, 2), (8, 1)]
+    assert newest(anew, "gold.fact_visits").source == "full"
 
 
 def test_a_truncate_ends_all_versions(feeder: Feeder, graph: Graph) -> None:

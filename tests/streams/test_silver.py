@@ -201,6 +201,7 @@ def test_an_upstream_that_was_rolled_back_is_refused(feeder: Feeder, graph: Grap
 
     class RolledBack:
         name = "bronze.people"
+        source_name = step.upstream.source_name
 
         def version(self) -> int:
             return 0
