@@ -41,11 +41,6 @@ class BatchOffsets:
                     moved.setdefault(topic, {})[partition] = (start, end)
         return moved
 
-    @property
-    def most_rows(self) -> int:
-        """The most records that the batch can have; fewer where a topic is compacted or transactional."""
-        return sum(end - start for ranges in self.ranges.values() for start, end in ranges.values())
-
 
 def read_batch(lake: Lake, checkpoint: str, batch_id: int) -> BatchOffsets:
     """The offsets and the clock of a planned batch; raises UnreadableOffsets."""

@@ -30,7 +30,6 @@ def test_the_first_batch_starts_where_the_query_began(checkpoint: Path) -> None:
 
     assert batch.ranges == {"t": {0: (5, 7)}}
     assert batch.clock == datetime(2026, 1, 2, 0, 0, 0, 123000, tzinfo=UTC)
-    assert batch.most_rows == 2
 
 
 def test_a_later_one_where_the_one_before_it_ended_and_new_partitions_at_their_beginning(checkpoint: Path) -> None:
