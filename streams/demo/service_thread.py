@@ -30,7 +30,7 @@ class ServiceEnded(SluiceError):
     """The service ended while the demo still needed it."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The service ended before the demo did: {reason}")
+        super().__init__(f"The service ended before the demo did: {reason} With --keep its log is kept.")
 
 
 class ServiceThread:
@@ -51,12 +51,12 @@ class ServiceThread:
     def require(self) -> None:
         """Raise what ended the service, if it has ended."""
         if self._jvm_lost.is_set():
-            raise ServiceEnded("its JVM ended.")
+            raise ServiceEnded("Spark's JVM ended.")
         if self._thread.is_alive():
             return
         if isinstance(self._error, SluiceError):
             raise self._error
-        raise ServiceEnded(str(self._error or f"exit code {self._code}"))
+        raise ServiceEnded(str(self._error or f"exit code {self._code}."))
 
     def stop(self, seconds: float = _STOP_SECONDS) -> bool:
         """Drain it, and wait so long for its end; whether it ended in order."""
@@ -91,9 +91,10 @@ def demo_settings(folder: Path, jars_dir: Path, bootstrap: str) -> Settings:
     """
     scratch = folder / "spark"
     scratch.mkdir(parents=True, exist_ok=True)
-    java = f'-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData -Djava.io.tmpdir="{scratch}"'
+    # With one compiler Java reserves 48 MB for its code; Spark fills that in a minute, and compiling then stops.
+    java = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m -XX:+UseSerialGC -XX:-UsePerfData"
     conf = {
-        "spark.driver.extraJavaOptions": java,
+        "spark.driver.extraJavaOptions": f'{java} -Djava.io.tmpdir="{scratch}"',
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.local.dir": str(scratch),
