@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+import pyarrow as pa
 from delta.tables import DeltaTable as SparkDeltaTable
 from deltalake import write_deltalake
 from pyspark.sql import DataFrame, SparkSession
@@ -61,7 +62,7 @@ def append(table: Table, rows: DataFrame, commit: Commit, engine: Engine) -> int
     with table.lock:
         if engine == "driver":
             write_deltalake(
-                table.writer(), rows.toArrow(), mode="append", commit_properties=commit.properties("driver")
+                table.writer(), owned(rows.toArrow()), mode="append", commit_properties=commit.properties("driver")
             )
         else:
             [(app, version)] = commit.positions.items()
@@ -93,9 +94,25 @@ def merge(spark: SparkSession, table: Table, source: DataFrame, clauses: Merge, 
         return table.version()
 
 
+def owned(rows: pa.Table) -> pa.Table:
+    """A copy outside of Python's memory.
+
+    What `toArrow` gives rests on Python's bytes. delta-rs frees it in threads of its own, and each waits for the
+    interpreter to do so: with another call into delta-rs holding the interpreter meanwhile, all stand still for good.
+    """
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    return pa.ipc.open_stream(sink.getvalue()).read_all()
+
+
 def _merge_by_driver(table: Table, source: DataFrame, clauses: Merge, commit: Commit) -> None:
     merger = table.writer().merge(
-        source.toArrow(), clauses.on, source_alias="s", target_alias="t", commit_properties=commit.properties("driver")
+        owned(source.toArrow()),
+        clauses.on,
+        source_alias="s",
+        target_alias="t",
+        commit_properties=commit.properties("driver"),
     )
     if clauses.delete_when:
         merger = merger.when_matched_delete(clauses.delete_when)
