@@ -111,7 +111,8 @@ class RefreshStep:
             if not changed:
                 return commit_nothing(self.table, clock, moved)
             # 2
-            keys = None if any(one.is_first for one in consumed) else self._keys(spark, changed)
+            # An upstream without a version beyond its creation has nothing to compare, and no position yet.
+            keys = None if any(one.is_first for one in moved) else self._keys(spark, changed)
             if keys is not None and not keys:
                 return commit_nothing(self.table, clock, moved)
             entry = entry_for(self.table, self.label, "full" if keys is None else "feed", clock, moved)

@@ -98,6 +98,14 @@ def test_an_upstream_made_anew_is_compared_whole(
     assert newest(anew, "gold.fact_visits").source == "full"
 
 
+def test_an_upstream_that_has_nothing_yet_makes_no_refresh_a_whole_one(feeder: Feeder, graph: Graph) -> None:
+    feeder.feed_and_drive("bronze.visits", visit(1, 7, "1970-01-01 12:00:00"))
+    feeder.feed_and_drive("bronze.visits", visit(2, 7, "1970-01-01 12:00:00"))
+
+    assert newest(graph, "gold.fact_visits").source == "feed"
+    assert facts(graph) == [(1, 7, None), (2, 7, None)]
+
+
 def test_a_truncate_ends_all_versions(feeder: Feeder, graph: Graph) -> None:
     feeder.feed_and_drive("bronze.people", change("c", person(1, "a"), 1), change("c", person(2, "b"), 2))
     feeder.feed_and_drive("bronze.people", change("t", None, 3, ts_ms=5000))
