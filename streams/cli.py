@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
-from functools import wraps
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table as Grid
 
-from deploy import DeployError
-from schemas.errors import InvalidPipeline, InvalidSettings, SluiceError
 from schemas.loader import load
-from schemas.settings import Settings
-from schemas.settings_sources import load_settings
-from streams import logs
+from streams.commands.common import (
+    DONE,
+    FAILED,
+    ConfigOption,
+    SetOption,
+    counted,
+    err,
+    out,
+    reporting,
+    settings_of,
+)
 from streams.version import VERSION
-
-DONE, FAILED, WRONG = 0, 1, 2
-
-_P = ParamSpec("_P")
 
 app = typer.Typer(
     name="sluice",
@@ -36,61 +35,9 @@ app = typer.Typer(
 stack_app = typer.Typer(help="The embedded Kafka, PostgreSQL and Debezium, to try things out on.", no_args_is_help=True)
 app.add_typer(stack_app, name="stack")
 
-_PIPE_WIDTH = 140  # a pipe has no width of its own; 80 columns would fold tables in two
-
-out = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
-err = Console(stderr=True)
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", "-c", help="Settings file; default `sluice.yml`, or what SLUICE_CONFIG names.", show_default=False
-    ),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        "-s",
-        metavar="NAME=VALUE",
-        help="One setting, by its dotted name; may be repeated.",
-        show_default=False,
-    ),
-]
-
-
-def _reporting(command: Callable[_P, int | None]) -> Callable[_P, None]:
-    """Turn errors that are meant for a person into a sentence and an exit code."""
-
-    @wraps(command)
-    def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
-        try:
-            code = command(*args, **kwargs) or DONE
-        except (InvalidPipeline, InvalidSettings) as error:
-            err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-            code = WRONG
-        except (SluiceError, DeployError) as error:
-            err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
-            code = FAILED
-        raise typer.Exit(code)
-
-    return run
-
-
-def _settings(config: Path | None, overrides: list[str] | None) -> Settings:
-    given: dict[str, object] = {}
-    for text in overrides or ():
-        name, equals, value = text.partition("=")
-        if not equals:
-            raise InvalidSettings([f"--set {text}: it has no `=`. Write it as --set name=value."])
-        given[name.strip()] = value
-    settings = load_settings(config, given)
-    logs.configure(settings.log_level, settings.log_format)
-    return settings
-
 
 @app.command()
-@_reporting
+@reporting
 def run(
     config: ConfigOption = None,
     set_: SetOption = None,
@@ -103,12 +50,12 @@ def run(
     """
     from streams.service import Service
 
-    settings = _settings(config, set_)
+    settings = settings_of(config, set_)
     return Service(settings, load(settings.pipeline), once=once).run()
 
 
 @app.command()
-@_reporting
+@reporting
 def validate(
     folder: Annotated[
         Path | None,
@@ -120,7 +67,7 @@ def validate(
     set_: SetOption = None,
 ) -> None:
     """Check contracts, specs and settings without starting anything; exit code 2 where something is wrong."""
-    settings = _settings(config, set_)
+    settings = settings_of(config, set_)
     pipeline = load(folder or settings.pipeline)
     grid = Grid(box=None, pad_edge=False)
     for heading in ("table", "kind", "from", "keys"):
@@ -131,12 +78,12 @@ def validate(
         keys = spec.grain if spec.kind == "derived" else spec.keys
         grid.add_row(name, spec.kind, source, ", ".join(keys))
     out.print(grid)
-    contracts, tables = _counted(len(pipeline.contracts), "contract"), _counted(len(pipeline.tables), "table")
+    contracts, tables = counted(len(pipeline.contracts), "contract"), counted(len(pipeline.tables), "table")
     out.print(f"{contracts} and {tables}, no problems.", highlight=False)
 
 
 @app.command()
-@_reporting
+@reporting
 def status(
     config: ConfigOption = None,
     set_: SetOption = None,
@@ -151,7 +98,7 @@ def status(
     from streams.sources import Brokers
     from streams.status import status_of
 
-    settings = _settings(config, set_)
+    settings = settings_of(config, set_)
     graph = Graph.build(load(settings.pipeline), settings)
     brokers = Brokers(settings.kafka)
     answers = brokers.reachable()
@@ -194,7 +141,7 @@ def status(
 
 
 @app.command()
-@_reporting
+@reporting
 def demo(
     seconds: Annotated[int, typer.Option(min=5, help="How long traffic is made, in seconds.")] = 45,
     rate: Annotated[int, typer.Option(min=1, max=2000, help="Changes per second.")] = 20,
@@ -210,7 +157,7 @@ def demo(
 
 
 @stack_app.command("up")
-@_reporting
+@reporting
 def stack_up(
     folder: Annotated[Path, typer.Option(help="Where the stack keeps its data and state.")] = Path("build/stack"),
 ) -> None:
@@ -227,7 +174,7 @@ def stack_up(
 
 
 @stack_app.command("down")
-@_reporting
+@reporting
 def stack_down(
     folder: Annotated[Path, typer.Option(help="Where the stack keeps its data and state.")] = Path("build/stack"),
 ) -> None:
@@ -246,10 +193,6 @@ def _root(
         out.print(f"sluice {VERSION}", highlight=False)
         raise typer.Exit(DONE)
     del context
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _duration(seconds: float) -> str:
