@@ -27,19 +27,31 @@ class ContractUse(BaseModel):
     hash: str
 
 
+class PartitionCounts(BaseModel):
+    """What became of the records that a batch read from one partition: `read` is the sum of the others."""
+
+    model_config = ConfigDict(frozen=True)
+
+    read: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    dropped: int = 0
+
+
 class LedgerEntry(BaseModel):
     """One step of one table.
 
     `clock` is the time of the batch, not of the commit; `rows` are what the step took up, by kind: the rows that it
     wrote, or in silver the changes, of which those that are not the newest of their key leave no row. Bronze steps
     fill `batch_id` and everything from `offsets` on; the others fill `upstreams`, the versions that the step consumed:
-    after `from`, up to and with `to`.
+    after `from`, up to and with `to`. `offsets` are topic -> partition -> (start, end), the end not included;
+    `partitions` has the counts for the same. A `redrive` appends rows of records that an earlier batch rejected.
     """
 
     model_config = ConfigDict(frozen=True)
 
     table: str
-    step: Literal["append", "merge", "history", "refresh", "position"]
+    step: Literal["append", "merge", "history", "refresh", "position", "redrive", "columns"]
     run_id: str
     clock: datetime
     generation: int
@@ -53,6 +65,7 @@ class LedgerEntry(BaseModel):
     accepted: int = 0
     rejected: int = 0
     dropped: dict[str, int] = {}
+    partitions: dict[str, dict[int, PartitionCounts]] = {}
     contract: ContractUse | None = None
 
     @property

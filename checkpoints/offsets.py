@@ -41,6 +41,11 @@ class BatchOffsets:
                     moved.setdefault(topic, {})[partition] = (start, end)
         return moved
 
+    @property
+    def width(self) -> int:
+        """How many offsets it reads; at least as many as records."""
+        return sum(end - start for partitions in self.ranges.values() for start, end in partitions.values())
+
 
 def read_batch(lake: Lake, checkpoint: str, batch_id: int) -> BatchOffsets:
     """The offsets and the clock of a planned batch; raises UnreadableOffsets."""

@@ -29,6 +29,8 @@ def _contract_problems(folder: Folder, table: str, spec: BronzeSpec) -> Iterator
         otherwise = f"Add `contracts/{spec.contract}.schema.json`."
         remedy = did_you_mean(spec.contract, folder.contracts, otherwise)
         yield folder.problem(table, ("contract",), f"There is no contract `{spec.contract}`.", remedy)
+    else:
+        yield from folder.contracts[spec.contract].storage_problems
 
 
 def _layer_problems(folder: Folder, table: str, spec: TableSpec) -> Iterator[Problem]:

@@ -8,8 +8,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
+import jsonschema_rs
 from pyspark.sql.types import (
     ArrayType,
     BooleanType,
@@ -22,27 +22,37 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from schemas.schema_set import BASE, NO_SCHEMAS, SUFFIX, SchemaSet, document_of, uri_of
 from schemas.spark_types import NotASparkType, parse_type
 
-SUFFIX = ".schema.json"
 JsonSchema = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Contract:
-    """A loaded contract; `version` is its `x-version`, `hash` the start of its text's SHA-256 (12 digits)."""
+    """A loaded contract; `version` is its `x-version`.
+
+    `hash` is the start of the SHA-256 (12 digits) of its text and of what it refers to; `references` are the schemas
+    of the folder that it reaches.
+    """
 
     name: str
     file: Path
     schema: JsonSchema
     version: str
     hash: str
+    references: SchemaSet = NO_SCHEMAS
+
+    @property
+    def uri(self) -> str:
+        """Where the contract stands for those that refer to it."""
+        return uri_of(self.file.name, self.schema)
 
     @functools.cached_property
     def row_type(self) -> StructType:
         """The Spark type of the described object; see `spark_type`. Raises UntypedContract."""
         try:
-            described = spark_type(self.schema, self.schema)
+            described = spark_type(self.schema, self.references, self.uri)
         except Untypable as error:
             raise UntypedContract(self.name, error.pointer, error.why) from None
         if not isinstance(described, StructType):
@@ -66,23 +76,20 @@ class Untypable(ValueError):
         super().__init__(f"`{pointer or '/'}`: {why}")
 
 
-def load(file: Path) -> Contract:
-    """Read one contract file; raises ValueError where it is not JSON."""
+def load(file: Path, folder: SchemaSet = NO_SCHEMAS) -> Contract:
+    """Read one contract file; `folder` are the schemas that it may refer to. Raises ValueError where it is not JSON."""
     text = file.read_bytes()
     schema = json.loads(text)
     if not isinstance(schema, dict):
         raise ValueError("a contract is a JSON object")  # noqa: TRY004 - a wrong file, not a wrong argument
-    digest = hashlib.sha256(text).hexdigest()[:12]
+    reached = folder.reachable(schema, uri_of(file.name, schema))
+    digest = hashlib.sha256(text + b"".join(other.encode() for _, other in reached.texts)).hexdigest()[:12]
     name = file.name.removesuffix(SUFFIX)
-    return Contract(name, file, schema, str(schema.get("x-version", "1")), digest)
+    return Contract(name, file, schema, str(schema.get("x-version", "1")), digest, reached)
 
 
-def spark_type(
-    schema: JsonSchema, root: JsonSchema, pointer: str = "", within: frozenset[str] = frozenset()
-) -> DataType:
-    """The Spark type of a value that keeps to `schema`; raises Untypable.
-
-    `pointer` is the JSON pointer of `schema` in `root`, `within` the `$ref`s that led to it.
+def spark_type(schema: JsonSchema, references: SchemaSet = NO_SCHEMAS, uri: str = BASE) -> DataType:
+    """The Spark type of a value that keeps to `schema`, which stands at `uri`; raises Untypable.
 
     | JSON Schema                         | Spark                                          |
     |-------------------------------------|------------------------------------------------|
@@ -93,7 +100,31 @@ def spark_type(
     | `x-type: decimal(18,2)` and the like| that type, exactly                             |
     | anything else                       | STRING with the JSON text                      |
     """
-    schema, within = _resolve(schema, root, pointer, within)
+    everything = SchemaSet.of({**references.schemas(), uri: schema})
+    for missing in everything.missing(schema, uri):
+        raise Untypable("".join(f"/{_escaped(str(part))}" for part in missing.path), _leads_nowhere(missing.text))
+    return _type_of(_Place(schema, everything.resolver(uri), "", frozenset()))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A part of a schema: what resolves its references, its JSON pointer, and the references that led to it."""
+
+    schema: object
+    resolver: Any
+    pointer: str
+    within: frozenset[str]
+
+    def below(self, schema: object, step: str) -> _Place:
+        return _Place(schema, self.resolver, f"{self.pointer}/{step}", self.within)
+
+
+def _type_of(place: _Place) -> DataType:
+    """The type of a part that may also be missing, true or false."""
+    if not isinstance(place.schema, dict):
+        return StringType()
+    place, schema = _resolved(place, place.schema)
+    pointer = place.pointer
     if "x-type" in schema:
         try:
             return parse_type(str(schema["x-type"]))
@@ -113,54 +144,47 @@ def spark_type(
         case "number":
             return DoubleType()
         case "array":
-            return ArrayType(_type_of(schema.get("items"), root, f"{pointer}/items", within))
+            return ArrayType(_type_of(place.below(schema.get("items"), "items")))
         case "object":
-            return _object_type(schema, root, pointer, within)
+            return _object_type(place, schema)
         case _:
             return StringType()
 
 
-def _type_of(schema: object, root: JsonSchema, pointer: str, within: frozenset[str]) -> DataType:
-    """The type under a keyword that may also be missing, true or false."""
-    return spark_type(schema, root, pointer, within) if isinstance(schema, dict) else StringType()
-
-
-def _object_type(schema: JsonSchema, root: JsonSchema, pointer: str, within: frozenset[str]) -> DataType:
+def _object_type(place: _Place, schema: JsonSchema) -> DataType:
     properties = schema.get("properties")
     if not properties:
-        values = _type_of(schema.get("additionalProperties"), root, f"{pointer}/additionalProperties", within)
-        return MapType(StringType(), values)
+        values = place.below(schema.get("additionalProperties"), "additionalProperties")
+        return MapType(StringType(), _type_of(values))
     return StructType(
         [
-            StructField(name, _type_of(sub, root, f"{pointer}/properties/{_escaped(name)}", within))
+            StructField(name, _type_of(place.below(sub, f"properties/{_escaped(name)}")))
             for name, sub in properties.items()
         ]
     )
 
 
-def _resolve(
-    schema: JsonSchema, root: JsonSchema, pointer: str, within: frozenset[str]
-) -> tuple[JsonSchema, frozenset[str]]:
-    """Follow `$ref`s within the same file; siblings of a `$ref` win over what it points to."""
-    while (ref := schema.get("$ref")) is not None:
-        if ref in within:
-            raise Untypable(f"{pointer}/$ref", f"`{ref}` leads back to itself, and a column's type can not")
-        within |= {ref}
-        target = _target(ref, root)
-        if target is None:
-            raise Untypable(f"{pointer}/$ref", f"`{ref}` leads to no schema in this file")
-        siblings = {key: value for key, value in schema.items() if key != "$ref"}
-        schema = {**target, **siblings}
-    return schema, within
+def _resolved(place: _Place, schema: JsonSchema) -> tuple[_Place, JsonSchema]:
+    """Follow `$ref`s; siblings of a `$ref` win over what it points to."""
+    while isinstance(reference := schema.get("$ref"), str):
+        pointer = f"{place.pointer}/$ref"
+        named = f"{document_of(reference, place.resolver.base_uri)}#{reference.partition('#')[2]}"
+        if named in place.within:
+            raise Untypable(pointer, f"`{reference}` leads back to itself, and a column's type can not")
+        try:
+            found = place.resolver.lookup(reference)
+        except jsonschema_rs.ReferencingError:
+            raise Untypable(pointer, _leads_nowhere(reference)) from None
+        if not isinstance(found.contents, dict):
+            raise Untypable(pointer, _leads_nowhere(reference))
+        schema = {**found.contents, **{key: value for key, value in schema.items() if key != "$ref"}}
+        place = _Place(schema, found.resolver, place.pointer, place.within | {named})
+    return place, schema
 
 
-def _target(ref: object, root: JsonSchema) -> JsonSchema | None:
-    if not isinstance(ref, str) or not (ref == "#" or ref.startswith("#/")):
-        return None
-    target: Any = root
-    for part in unquote(ref).split("/")[1:]:
-        target = target.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(target, dict) else None
-    return target if isinstance(target, dict) else None
+def _leads_nowhere(reference: str) -> str:
+    where = "this file" if reference.startswith("#") else "this folder"
+    return f"`{reference}` leads to no schema in {where}"
 
 
 def _escaped(name: str) -> str:

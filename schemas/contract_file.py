@@ -15,6 +15,7 @@ from schemas.contract import Contract, UntypedContract
 from schemas.contract import load as load_contract
 from schemas.errors import Problem
 from schemas.json_schema import Flaw, flaws
+from schemas.schema_set import SchemaSet, uri_of
 from schemas.yaml_lines import Document, NotYaml, parse
 
 UNSTORABLE: Final = frozenset(" ,;{}()\n\t=")
@@ -25,16 +26,20 @@ _SURROGATE = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
 @dataclass(frozen=True)
 class ContractFile:
-    """What a file gave: its contract where it is right, and the problems where it is not."""
+    """What a file gave: its contract where it is right, and the problems where it is not.
+
+    `storage_problems` tell why no table can be made of it; they do not matter to a file that others only refer to.
+    """
 
     file: Path
     contract: Contract | None
     document: Document
     problems: tuple[Problem, ...]
+    storage_problems: tuple[Problem, ...] = ()
 
 
-def read_contract(file: Path) -> ContractFile:
-    """Read one contract; never raises for what a user wrote."""
+def read_contract(file: Path, folder: SchemaSet) -> ContractFile:
+    """Read one contract; `folder` are the schemas that it may refer to. Never raises for what a user wrote."""
     nothing = Document(None)
     try:
         text = file.read_bytes().decode("utf-8-sig")
@@ -56,12 +61,12 @@ def read_contract(file: Path) -> ContractFile:
     if not isinstance(schema, dict):
         problems.append(Problem(file, 1, "", "A contract is a JSON object.", "Describe the payload in one."))
         return ContractFile(file, None, document, tuple(problems))
-    problems += [_problem(file, document, flaw) for flaw in flaws(schema)]
+    problems += [_problem(file, document, flaw) for flaw in flaws(schema, folder, uri_of(file.name, schema))]
     if problems:
         return ContractFile(file, None, document, tuple(problems))
-    contract = load_contract(file)
-    problems += [_problem(file, document, flaw) for flaw in _storage_flaws(contract)]
-    return ContractFile(file, None if problems else contract, document, tuple(problems))
+    contract = load_contract(file, folder)
+    unstorable = tuple(_problem(file, document, flaw) for flaw in _storage_flaws(contract))
+    return ContractFile(file, None if unstorable else contract, document, (), unstorable)
 
 
 def _storage_flaws(contract: Contract) -> Iterator[Flaw]:

@@ -5,6 +5,8 @@ Source: https://debezium.io/documentation/reference/stable/connectors/postgresql
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 CREATE, UPDATE, DELETE, READ, TRUNCATE, MESSAGE = "c", "u", "d", "r", "t", "m"
@@ -44,3 +46,21 @@ def envelope_type(row: StructType) -> StructType:
             StructField(TS_MS, LongType()),
         ]
     )
+
+
+POSITION_SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "if": {"properties": {"connector": {"const": "mysql"}}, "required": ["connector"]},
+    "then": {"properties": {"file": {"type": "string"}, "pos": {"type": "integer"}}, "required": ["file", "pos"]},
+    "else": {"properties": {"lsn": {"type": "integer"}}, "required": ["lsn"]},
+}
+"""A `source` that says where its event stands: an LSN, or a binlog's file and position."""
+
+
+def has_position(source: Any) -> bool:
+    """Whether a `source` says where its event stands."""
+    if not isinstance(source, dict):
+        return False
+    if source.get("connector") == "mysql":
+        return isinstance(source.get("file"), str) and isinstance(source.get("pos"), int)
+    return isinstance(source.get("lsn"), int)

@@ -1,75 +1,73 @@
-"""Bytes to columns: the Spark expressions that a bronze spec and its contract compile to."""
+"""Bytes to columns: what a bronze spec, its contract and its table compile to."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import orjson
 from pyspark.sql import Column
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType, StructField, StructType
+from pyspark.sql.types import StructType
 
 from schemas import debezium
+from schemas.columns import POSITION_TYPE
 from schemas.contract import Contract, UntypedContract
-from schemas.judge import Judge, declared_fields
+from schemas.field_tree import tree_of
+from schemas.judge import Judge, OnUnknown
+from schemas.record_bytes import JsonReader
 from schemas.spec import BronzeSpec
 from schemas.table_columns import payload_type, row_type
+from schemas.type_changes import with_fields
+from schemas.validation import Validation
 
-_CORRUPT = "_corrupt_record"
+_ON_UNKNOWN: dict[str, OnUnknown] = {
+    "evolve": "learn",
+    "freeze": "learn",  # told of, so that the query can say which field it stopped at
+    "discard_value": "keep",
+    "discard_row": "reject",
+}
 
 
 @dataclass(frozen=True)
 class Decoder:
-    """How the records of one bronze table become columns."""
+    """How the records of one bronze table become columns.
 
+    `row` is the type of the row that a record is about: the contract's fields, and those learned from the records.
+    """
+
+    spec: BronzeSpec
+    contract: Contract
+    row: StructType
     judge: Judge
-    payload: StructType
-    is_debezium: bool
 
     @classmethod
-    def of(cls, spec: BronzeSpec, contract: Contract) -> Decoder:
-        """The decoder of a bronze table under its contract."""
-        row, payload = row_type(spec, contract), payload_type(spec, contract)
-        if row is None or payload is None:
+    def of(cls, spec: BronzeSpec, contract: Contract, learned: StructType | None = None) -> Decoder:
+        """The decoder of a bronze table under its contract; `learned` has the row's type as the table holds it."""
+        declared = row_type(spec, contract)
+        if declared is None:
             raise UntypedContract(contract.name, "/properties/after", "it does not say which fields a row has")
-        judge = Judge(
-            schema=orjson.dumps(contract.schema).decode(),
-            format=spec.source.format,
-            describes=spec.contract_describes,
+        row = with_fields(declared, learned) if learned is not None else declared
+        judge = Judge.of(
+            JsonReader(),
+            Validation.of(contract),
+            tree_of(row, declared),
+            payload_type(spec, row),
             keys=spec.keys,
-            declared=declared_fields(row),
+            is_debezium=spec.source.is_debezium,
+            describes=spec.contract_describes,
+            on_unknown=_ON_UNKNOWN[spec.schema_change],
         )
-        return cls(judge, payload, spec.source.format == "debezium-json")
+        return cls(spec, contract, row, judge)
 
-    def parsed(self, value: Column, wrapped: Column) -> Column:
-        """The value as a struct of `payload` and `_corrupt_record`, the latter set where a field did not fit its type.
+    @property
+    def payload(self) -> StructType:
+        """The type of the columns that a record becomes."""
+        return self.judge.payload
 
-        `wrapped` tells where the payload lies inside a Kafka Connect envelope.
-        """
-        text = value.cast("string")
-        options = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": _CORRUPT}
-        bare = StructType([*self.payload.fields, StructField(_CORRUPT, StringType())])
-        inside = StructType([StructField("payload", self.payload), StructField(_CORRUPT, StringType())])
-        in_envelope = F.from_json(text, inside, options)
-        plain = F.from_json(text, bare, options)
-        return F.when(
-            wrapped,
-            F.struct(
-                *(in_envelope["payload"][name].alias(name) for name in self.payload.names),
-                in_envelope[_CORRUPT].alias(_CORRUPT),
-            ),
-        ).otherwise(plain)
-
-    @staticmethod
-    def undecodable(parsed: Column) -> Column:
-        """Whether a value that keeps to the contract does not fit its column."""
-        return parsed[_CORRUPT].isNotNull()
-
-    def position(self, parsed: Column, partition: Column, offset: Column) -> Column:
+    def position(self, payload: Column, partition: Column, offset: Column) -> Column:
         """`_source_position`; see columns.POSITION_TYPE."""
-        if not self.is_debezium:
+        if not self.spec.source.is_debezium:
             return _position(offset, partition.cast("bigint"), F.lit(0), partition, offset)
-        source, op = parsed[debezium.SOURCE], parsed[debezium.OP]
+        source, op = payload[debezium.SOURCE], payload[debezium.OP]
         is_mysql = source["connector"] == "mysql"
         # A snapshot read shares its position with the change that stands there, and loses to it.
         is_change = F.when(op == debezium.READ, F.lit(0)).otherwise(F.lit(1))
@@ -91,4 +89,4 @@ def _position(major: Column, minor: Column, row: Column, partition: Column, offs
         row.cast("bigint").alias("row"),
         partition.cast("int").alias("partition"),
         offset.cast("bigint").alias("offset"),
-    )
+    ).cast(POSITION_TYPE)

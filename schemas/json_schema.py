@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import unquote
 
 import jsonschema_rs
 
+from schemas.schema_set import BASE, MAPS_OF_SCHEMAS, NOT_SCHEMAS, SchemaSet, references
 from schemas.spark_types import NotASparkType, parse_type
 from schemas.suggest import did_you_mean
 
@@ -15,9 +18,6 @@ DRAFT_2020_12: Final = "https://json-schema.org/draft/2020-12/schema"
 DRAFT_07: Final = "http://json-schema.org/draft-07/schema"
 
 _TYPES: Final = ("array", "boolean", "integer", "null", "number", "object", "string")
-_REFERENCES: Final = ("$ref", "$dynamicRef")
-_NOT_SCHEMAS: Final = frozenset({"enum", "const", "default", "examples"})
-_MAPS_OF_SCHEMAS: Final = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 
 Path = tuple[str | int, ...]
 
@@ -31,15 +31,18 @@ class Flaw:
     remedy: str
 
 
-def flaws(schema: dict[str, Any]) -> list[Flaw]:
-    """All that is wrong with `schema`, none where it is a JSON Schema that Sluice can hold records to."""
+def flaws(schema: dict[str, Any], folder: SchemaSet, uri: str) -> list[Flaw]:
+    """All that is wrong with `schema`, none where it is a JSON Schema that Sluice can hold records to.
+
+    It stands at `uri`, and may refer to the schemas of `folder`.
+    """
     draft = str(schema.get("$schema", DRAFT_2020_12)).rstrip("#")
     if draft not in (DRAFT_2020_12, DRAFT_07):
         remedy = f"Write `{DRAFT_2020_12}` or `{DRAFT_07}#`."
         return [Flaw(("$schema",), f"`{schema['$schema']}` is not a draft that is supported.", remedy)]
     found = list(_against_meta_schema(schema, draft))
-    found += _walk(schema, (), draft)
-    return found or list(_against_library(schema))
+    found += _walk(schema, ())
+    return found or list(_against_library(schema, folder, uri))
 
 
 def _against_meta_schema(schema: dict[str, Any], draft: str) -> Iterator[Flaw]:
@@ -58,29 +61,26 @@ def _against_meta_schema(schema: dict[str, Any], draft: str) -> Iterator[Flaw]:
             yield Flaw(path, f"The contract is not valid JSON Schema: {error.message}.", "Correct it.")
 
 
-def _walk(schema: Any, path: Path, draft: str) -> Iterator[Flaw]:
-    """What the meta-schema does not tell: references out of the file, wrong patterns and `x-type`s."""
+def _walk(schema: Any, path: Path) -> Iterator[Flaw]:
+    """What the meta-schema does not tell: wrong patterns and `x-type`s."""
     if isinstance(schema, list):
         for index, item in enumerate(schema):
-            yield from _walk(item, (*path, index), draft)
+            yield from _walk(item, (*path, index))
     if not isinstance(schema, dict):
         return
     for key, value in schema.items():
         here = (*path, key)
-        if key in _REFERENCES and isinstance(value, str) and not value.startswith("#"):
-            what = f"`{value}` leads out of this file."
-            yield Flaw(here, what, "Copy what it names into `$defs` here and refer to `#/$defs/...`.")
-        elif key == "pattern" and isinstance(value, str):
+        if key == "pattern" and isinstance(value, str):
             yield from _pattern_flaws(value, here)
         elif key == "x-type":
             yield from _type_flaws(value, here)
-        elif key in _MAPS_OF_SCHEMAS and isinstance(value, dict):
+        elif key in MAPS_OF_SCHEMAS and isinstance(value, dict):
             for name, sub in value.items():
                 if key == "patternProperties":
                     yield from _pattern_flaws(name, (*here, name))
-                yield from _walk(sub, (*here, name), draft)
-        elif key not in _NOT_SCHEMAS:
-            yield from _walk(value, here, draft)
+                yield from _walk(sub, (*here, name))
+        elif key not in NOT_SCHEMAS:
+            yield from _walk(value, here)
 
 
 def _pattern_flaws(pattern: str, path: Path) -> Iterator[Flaw]:
@@ -101,32 +101,34 @@ def _type_flaws(value: object, path: Path) -> Iterator[Flaw]:
         yield Flaw(path, f"{error}.", "Write one such as `decimal(18,2)`, `timestamp` or `array<string>`.")
 
 
-def _against_library(schema: dict[str, Any]) -> Iterator[Flaw]:
-    """What only building the validator tells, such as a `$ref` to nothing."""
+def _against_library(schema: dict[str, Any], folder: SchemaSet, uri: str) -> Iterator[Flaw]:
+    """What only building the validator tells, such as a reference to nothing."""
     try:
-        jsonschema_rs.validator_for(schema)
+        folder.reachable(schema, uri).validator(json.dumps(schema), uri)
     except jsonschema_rs.ValidationError as error:
-        dangling = list(_dangling(schema, schema, ()))
-        for path, ref in dangling:
-            yield Flaw(path, f"`{ref}` leads to nothing in this file.", "Correct it, or add what it names.")
-        if not dangling:
-            what = f"The contract can not be used: {error.message}."
-            yield Flaw(tuple(error.instance_path), what, "Correct it.")
-
-
-def _dangling(schema: Any, root: Any, path: Path) -> Iterator[tuple[Path, str]]:
-    if isinstance(schema, list):
-        for index, item in enumerate(schema):
-            yield from _dangling(item, root, (*path, index))
-    if not isinstance(schema, dict):
+        message, at = error.message, tuple(error.instance_path)
+    except ValueError as error:
+        message, at = str(error), ()
+    else:
         return
-    for key, value in schema.items():
-        if key == "$ref" and isinstance(value, str) and value.startswith("#/"):
-            steps = tuple(part.replace("~1", "/").replace("~0", "~") for part in value.split("/")[1:])
-            if _at(root, steps) is None:
-                yield (*path, key), value
-        elif key not in _NOT_SCHEMAS:
-            yield from _dangling(value, root, (*path, key))
+    missing = folder.missing(schema, uri)
+    for one in missing:
+        what = f"`{one.text}` leads to no file of this folder, and nothing is fetched."
+        files = [other.removeprefix(BASE) for other, _ in folder.texts]
+        yield Flaw(one.path, what, did_you_mean(one.text.split("#")[0], files, "Put the schema into `contracts/`."))
+    dangling = list(_dangling(schema, uri)) if not missing else []
+    for path, reference in dangling:
+        yield Flaw(path, f"`{reference}` leads to nothing in this file.", "Correct it, or add what it names.")
+    if not missing and not dangling:
+        yield Flaw(at, f"The contract can not be used: {message.splitlines()[0].rstrip('.')}.", "Correct it.")
+
+
+def _dangling(schema: dict[str, Any], uri: str) -> Iterator[tuple[Path, str]]:
+    for one in references(schema, uri):
+        if one.text.startswith("#/"):
+            steps = tuple(part.replace("~1", "/").replace("~0", "~") for part in unquote(one.text).split("/")[1:])
+            if _at(schema, steps) is None:
+                yield one.path, one.text
 
 
 def _at(data: Any, path: Path) -> Any:

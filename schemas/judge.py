@@ -1,220 +1,286 @@
-"""Judging a record's bytes under its contract: one pass, inside an Arrow function, by `jsonschema-rs`.
+"""Judging records under their contract: from bytes to columns in one parse, inside an Arrow function.
 
-The whole of JSON Schema is checked by a library in Rust; only what fails is looked at twice. Codes are stable and
-name the rule, never the payload.
+A batch's bytes are read once. One call of `jsonschema-rs` per record says whether all is as it should be: envelope,
+position, key, contract, no unknown field. Such records become columns as they are, converted by Arrow as a batch.
+Only the others are looked at further. Codes are stable and name the rule, never the payload.
 
-| code                | the record ...                                                            |
-|---------------------|---------------------------------------------------------------------------|
-| `json.utf8`         | is not UTF-8                                                              |
-| `json.syntax`       | is not JSON                                                               |
-| `json.object`       | is JSON, but not an object                                                |
-| `debezium.envelope` | has no Debezium `op` that is known                                        |
-| `debezium.image`    | has no `after` (or, in a delete, no `before`) that is an object           |
-| `debezium.position` | has no position of its source: no `lsn`, no binlog `file` and `pos`       |
-| `key.null`          | has a null in a key column                                                |
-| `schema.<keyword>`  | breaks that keyword of the contract                                       |
-| `decode.type`       | keeps to the contract, but a value does not fit the column's type         |
+| code                   | the record ...                                                         |
+|------------------------|------------------------------------------------------------------------|
+| `record.size`          | is larger than `max_record_bytes`                                      |
+| `json.utf8`            | is not UTF-8                                                           |
+| `json.syntax`          | is not JSON                                                            |
+| `json.object`          | is JSON, but not an object                                             |
+| `avro.*`               | can not be read as Avro; see schemas/avro.py                           |
+| `debezium.envelope`    | has no Debezium `op` that is known                                     |
+| `debezium.image`       | has no `after` (or, in a delete, no `before`) that is an object        |
+| `debezium.position`    | has no position of its source: no `lsn`, no binlog `file` and `pos`    |
+| `key.null`             | has a null in a key column                                             |
+| `schema.<keyword>`     | breaks that keyword of the contract                                    |
+| `schema_change.unknown`| has a field that the contract does not name, where those are refused   |
+| `decode.*`             | keeps to the contract, but a value does not fit its column; see leaf_values |
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
 
-import jsonschema_rs
-import orjson
 import pyarrow as pa
 from pyspark.sql import Column
 from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]  # its stub is missing in 4.1
-from pyspark.sql.types import ArrayType, BooleanType, StringType, StructField, StructType
+from pyspark.sql.types import ArrayType, DataType, StringType, StructField, StructType
 
-from schemas import debezium
-
-MAX_VIOLATIONS = 20
-"""Violations kept per record; the rest of a thoroughly broken one says nothing more."""
+from schemas import debezium, json_bytes
+from schemas.arrow_values import Fault, arrow_type, to_arrow
+from schemas.field_tree import Node, new_fields, schema_of, unknown_in, without_misfits
+from schemas.record_bytes import NO_RECORD, Reader
+from schemas.type_changes import FieldPath
+from schemas.unreadable import Unreadable
+from schemas.validation import VIOLATION_TYPE, Validation, Violation, rejected
 
 TOMBSTONE, MESSAGE = "tombstone", "message"
 
-VIOLATION_TYPE = StructType(
-    [StructField("rule", StringType()), StructField("pointer", StringType()), StructField("schema_path", StringType())]
-)
-VERDICT_TYPE = StructType(
-    [
-        StructField("violations", ArrayType(VIOLATION_TYPE)),
-        StructField("dropped", StringType()),
-        StructField("rescued", StringType()),
-        StructField("wrapped", BooleanType()),
-    ]
-)
-"""`violations` is null where the record is accepted; `dropped` says why a record without a row is only counted;
-`rescued` holds fields that the contract does not name, as JSON; `wrapped` says that the record came inside a Kafka
-Connect envelope of `schema` and `payload`."""
+OnUnknown = Literal["keep", "learn", "reject"]
+"""What becomes of a field that the contract does not name: kept in `_rescued_data`; the same, and told of, so that a
+column can be made for it; or the record is rejected."""
 
-_VIOLATION_ARROW = pa.list_(pa.struct([("rule", pa.string()), ("pointer", pa.string()), ("schema_path", pa.string())]))
+NEW_FIELD_TYPE: Final = StructType([StructField("path", ArrayType(StringType())), StructField("type", StringType())])
 
-Violation = dict[str, str]
-Declared = dict[str, "Declared | None"]
+_IMAGES: Final = (debezium.BEFORE, debezium.AFTER)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Verdict:
-    """What becomes of one record; all empty for one that is simply accepted."""
+    """What becomes of one record; all empty for one that is simply accepted.
+
+    `dropped` says why a record without a row is only counted; `rescued` holds fields that no column knows; `new` are
+    those of them that a column could be made for.
+    """
 
     violations: list[Violation] | None = None
     dropped: str | None = None
-    rescued: str | None = None
-    wrapped: bool = False
+    rescued: dict[str, Any] | None = None
+    new: list[tuple[FieldPath, DataType]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Judge:
     """How the records of one bronze table are judged; small and picklable, since it travels to the workers.
 
-    `schema` is the contract's text, `declared` the tree of the fields that it names.
+    `strict` is the schema of the records that need no second look; `row` is the tree of the fields that the row's
+    columns know, `payload` the type of the columns that a record becomes.
     """
 
-    schema: str
-    format: Literal["json", "debezium-json"]
+    reader: Reader
+    contract: Validation
+    strict: Validation
+    is_debezium: bool
     describes: Literal["row", "envelope"]
     keys: tuple[str, ...]
-    declared: Declared
+    row: Node
+    payload: StructType
+    on_unknown: OnUnknown
 
-    def __call__(self, value: bytes | None) -> Verdict:
-        """The verdict on one record's value."""
-        if value is None:
-            return Verdict(dropped=TOMBSTONE)
-        try:
-            record = orjson.loads(value)
-        except orjson.JSONDecodeError:
-            return _rejected(_json_fault(value))
+    @classmethod
+    def of(
+        cls,
+        reader: Reader,
+        contract: Validation,
+        row: Node,
+        payload: StructType,
+        *,
+        keys: tuple[str, ...] = (),
+        is_debezium: bool = False,
+        describes: Literal["row", "envelope"] = "row",
+        on_unknown: OnUnknown = "keep",
+    ) -> Judge:
+        """The judge of these records."""
+        strict = _strict(contract, row, keys, describes, is_debezium=is_debezium)
+        return cls(reader, contract, strict, is_debezium, describes, keys, row, payload, on_unknown)
+
+    @property
+    def verdict_type(self) -> StructType:
+        """`violations` is null where the record is accepted; `payload` is null unless it is, and not dropped."""
+        return StructType(
+            [
+                StructField("violations", ArrayType(VIOLATION_TYPE)),
+                StructField("dropped", StringType()),
+                StructField("rescued", StringType()),
+                StructField("new_fields", ArrayType(NEW_FIELD_TYPE)),
+                StructField("payload", self.payload),
+            ]
+        )
+
+    def column(self, value: Column) -> Column:
+        """The verdict on a BINARY column as a column of `verdict_type`; one pass over the bytes in Arrow batches."""
+        return _arrow_function(self)(value)
+
+    def __call__(self, values: pa.Array) -> pa.StructArray:
+        """The verdicts on an array of records, BINARY in, `verdict_type` out."""
+        with _without_collector():
+            verdicts: dict[int, Verdict] = {}
+            records, with_decimals = self._read(values, verdicts)
+            is_sound = self.strict.validator.is_valid
+            for row, record in enumerate(records):
+                if row in verdicts or is_sound(record):
+                    continue
+                verdict, records[row] = self._judge(record)
+                verdicts[row] = verdict
+            payload = self._decode(records, with_decimals, verdicts)
+            return self._as_arrow(payload, verdicts)
+
+    def _read(self, values: pa.Array, verdicts: dict[int, Verdict]) -> tuple[list[Any], list[int]]:
+        """The records, and which of them may hold a `Decimal`; null where there is none."""
+        records, with_decimals = self.reader.read_all(values)
+        for row, record in enumerate(records):
+            if record is NO_RECORD:
+                verdicts[row], records[row] = Verdict(dropped=TOMBSTONE), None
+            elif isinstance(record, Unreadable):
+                verdicts[row], records[row] = Verdict(rejected((record.rule, record.pointer, ""))), None
+        return records, with_decimals
+
+    def _judge(self, record: Any) -> tuple[Verdict, dict[str, Any] | None]:
+        """The verdict on a record in which something is unusual, and what of it becomes columns."""
         if not isinstance(record, dict):
-            return _rejected(("json.object", "", ""))
-        wrapped = record.keys() == {"schema", "payload"}
-        if wrapped:
-            record = record["payload"]
-            if record is None:
-                return Verdict(dropped=TOMBSTONE)
-            if not isinstance(record, dict):
-                return _rejected(("json.object", "/payload", ""))
-        if self.format == "json":
-            return self._judge_row(record, record, "", wrapped)
-        return self._judge_envelope(record, wrapped)
-
-    def _judge_envelope(self, record: dict[str, Any], wrapped: bool) -> Verdict:
+            return _reject("json.object", ""), None
+        if not self.is_debezium:
+            return self._judge_row(record, record, "")
         op = record.get(debezium.OP)
         if op == debezium.MESSAGE:
-            return Verdict(dropped=MESSAGE)
+            return Verdict(dropped=MESSAGE), None
         if op not in debezium.OPS:
-            return _rejected(("debezium.envelope", "/op", ""))
-        if not _has_position(record.get(debezium.SOURCE)):
-            return _rejected(("debezium.position", "/source", ""))
+            return _reject("debezium.envelope", "/op"), None
+        if not debezium.has_position(record.get(debezium.SOURCE)):
+            return _reject("debezium.position", "/source"), None
         if op == debezium.TRUNCATE:
-            return Verdict(wrapped=wrapped)
+            return Verdict(), {**record, **dict.fromkeys(_IMAGES)}
         side = debezium.BEFORE if op == debezium.DELETE else debezium.AFTER
         image = record.get(side)
         if not isinstance(image, dict):
-            return _rejected(("debezium.image", f"/{side}", ""))
+            return _reject("debezium.image", f"/{side}"), None
         if op == debezium.DELETE:
             # Of the row that is gone only the key is sure: the other fields may be nulls and zeros.
-            return self._judge_keys(image, f"/{side}") or Verdict(wrapped=wrapped)
+            nulls = self._null_keys(image, f"/{side}")
+            return (Verdict(nulls), None) if nulls else (Verdict(), record)
         described = record if self.describes == "envelope" else image
-        return self._judge_row(described, image, f"/{side}", wrapped)
+        return self._judge_row(described, image, f"/{side}", record)
 
-    def _judge_row(self, described: dict[str, Any], image: dict[str, Any], at: str, wrapped: bool) -> Verdict:
-        validator = _validator(self.schema)
-        if not validator.is_valid(described):
-            prefix = at if described is image else ""
-            return _rejected(*(_violation(error, prefix) for error in validator.iter_errors(described)))
-        return self._judge_keys(image, at) or Verdict(rescued=self._rescued(image), wrapped=wrapped)
+    def _judge_row(
+        self, described: dict[str, Any], image: dict[str, Any], at: str, record: dict[str, Any] | None = None
+    ) -> tuple[Verdict, dict[str, Any] | None]:
+        violations = self.contract.violations(described, at if described is image else "")
+        violations = violations or self._null_keys(image, at)
+        if violations:
+            return Verdict(violations), None
+        unknown = unknown_in(image, self.row)
+        if unknown is not None and self.on_unknown == "reject":
+            found = [("schema_change.unknown", f"{at}/{'/'.join(path)}", "") for path, _ in new_fields(image, self.row)]
+            return Verdict(rejected(*(found or [("schema_change.unknown", at, "")]))), None
+        new = list(new_fields(image, self.row)) if unknown is not None and self.on_unknown == "learn" else []
+        known = without_misfits(image, self.row)
+        return Verdict(rescued=unknown, new=new), known if record is None else {**record, debezium.AFTER: known}
 
-    def _judge_keys(self, image: dict[str, Any], at: str) -> Verdict | None:
+    def _null_keys(self, image: dict[str, Any], at: str) -> list[Violation] | None:
         nulls = [key for key in self.keys if image.get(key) is None]
-        return _rejected(*(("key.null", f"{at}/{key}", "") for key in nulls)) if nulls else None
+        return rejected(*(("key.null", f"{at}/{key}", "") for key in nulls)) if nulls else None
 
-    def _rescued(self, image: dict[str, Any]) -> str | None:
-        unknown = _undeclared(image, self.declared)
-        return orjson.dumps(unknown).decode() if unknown else None
+    def _decode(self, records: list[Any], with_decimals: list[int], verdicts: dict[int, Verdict]) -> pa.Array:
+        """The accepted records as columns; one with a value that does not fit is rejected.
 
-    def column(self, value: Column) -> Column:
-        """The verdict on a BINARY column as a column of VERDICT_TYPE; one pass over the bytes in Arrow batches."""
-        return _arrow_function(self)(value)
+        An image `before` that does not fit is kept in `_rescued_data`: no table takes more of it than the key.
+        """
+        payload, faults = to_arrow(records, self.payload, with_decimals)
+        if not faults:
+            return payload
+        for row, found in faults.items():
+            verdict = verdicts.setdefault(row, Verdict())
+            if self._is_before_alone(records[row], found):
+                before = records[row][debezium.BEFORE]
+                verdict.rescued = {**(verdict.rescued or {}), debezium.BEFORE: before}
+                keys = {key: before.get(key) for key in self.keys} if isinstance(before, dict) else None
+                records[row] = {**records[row], debezium.BEFORE: keys}
+            else:
+                verdicts[row] = Verdict(rejected(*((rule, at, "") for rule, at in found)))
+                records[row] = None
+        return self._decode(records, with_decimals, verdicts)
+
+    def _is_before_alone(self, record: dict[str, Any], faults: list[Fault]) -> bool:
+        inside = f"/{debezium.BEFORE}"
+        keys = {f"{inside}/{key}" for key in self.keys}
+        return self.is_debezium and all(
+            at.startswith(inside) and at not in keys and (at != inside or record[debezium.OP] != debezium.DELETE)
+            for _, at in faults
+        )
+
+    def _as_arrow(self, payload: pa.Array, verdicts: dict[int, Verdict]) -> pa.StructArray:
+        kinds = {name: arrow_type(self.verdict_type[name].dataType) for name in self.verdict_type.names[:-1]}
+
+        def sparse(name: str, of: Callable[[Verdict], Any]) -> pa.Array:
+            found: list[Any] = [None] * len(payload)
+            for row, verdict in verdicts.items():
+                found[row] = of(verdict)
+            return pa.array(found, kinds[name])
+
+        return pa.StructArray.from_arrays(
+            [
+                sparse("violations", lambda one: one.violations),
+                sparse("dropped", lambda one: one.dropped),
+                sparse("rescued", lambda one: json_bytes.write(one.rescued) if one.rescued else None),
+                sparse("new_fields", lambda one: _as_new_fields(one.new)),
+                payload,
+            ],
+            fields=list(arrow_type(self.verdict_type)),
+        )
 
 
-def declared_fields(row: StructType) -> Declared:
-    """The tree of the fields that a type names, None below which anything may stand."""
-    return {
-        field.name: declared_fields(field.dataType) if isinstance(field.dataType, StructType) else None
-        for field in row.fields
+def _reject(rule: str, at: str) -> Verdict:
+    return Verdict(rejected((rule, at, "")))
+
+
+def _as_new_fields(new: list[tuple[FieldPath, DataType]]) -> list[dict[str, Any]] | None:
+    return [{"path": list(path), "type": kind.simpleString()} for path, kind in new] or None
+
+
+def _strict(
+    contract: Validation, row: Node, keys: tuple[str, ...], describes: Literal["row", "envelope"], *, is_debezium: bool
+) -> Validation:
+    """The schema of the records that need no second look."""
+    present = {"type": "object", "required": list(keys), "properties": {key: {"not": {"type": "null"}} for key in keys}}
+    conditions = [schema_of(row), present, *([{"$ref": contract.uri}] if describes == "row" else [])]
+    image: dict[str, Any] = {"allOf": conditions}
+    if not is_debezium:
+        return contract.within(image)
+    envelope = {
+        "type": "object",
+        "required": [debezium.OP, debezium.SOURCE, debezium.AFTER],
+        "properties": {
+            debezium.OP: {"enum": [debezium.CREATE, debezium.UPDATE, debezium.READ]},
+            debezium.SOURCE: debezium.POSITION_SCHEMA,
+            debezium.AFTER: image,
+        },
+        "allOf": [{"$ref": contract.uri}] if describes == "envelope" else [],
     }
+    return contract.within({key: value for key, value in envelope.items() if value})
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Python's collector looks at every value again while a batch is read, and there are no circles to find."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _arrow_function(judge: Judge) -> Callable[[Column], Column]:
-    @arrow_udf(VERDICT_TYPE)  # type: ignore[untyped-decorator]
+    @arrow_udf(judge.verdict_type)  # type: ignore[untyped-decorator]
     def verdicts(values: pa.Array) -> pa.Array:
-        judged = [judge(value) for value in values.to_pylist()]
-        return pa.StructArray.from_arrays(
-            [
-                pa.array([verdict.violations for verdict in judged], _VIOLATION_ARROW),
-                pa.array([verdict.dropped for verdict in judged], pa.string()),
-                pa.array([verdict.rescued for verdict in judged], pa.string()),
-                pa.array([verdict.wrapped for verdict in judged], pa.bool_()),
-            ],
-            names=VERDICT_TYPE.names,
-        )
+        return judge(values)
 
     return verdicts  # type: ignore[no-any-return]
-
-
-@functools.lru_cache(maxsize=256)
-def _validator(schema: str) -> Any:
-    """Built once per worker; `format` is asserted, and nothing is fetched from anywhere."""
-    return jsonschema_rs.validator_for(orjson.loads(schema), validate_formats=True, offline=True)
-
-
-def _rejected(*violations: tuple[str, str, str]) -> Verdict:
-    return Verdict(
-        [
-            {"rule": rule, "pointer": pointer, "schema_path": schema_path}
-            for rule, pointer, schema_path in violations[:MAX_VIOLATIONS]
-        ]
-    )
-
-
-def _violation(error: jsonschema_rs.ValidationError, prefix: str) -> tuple[str, str, str]:
-    return (
-        f"schema.{error.kind.name}",
-        prefix + _pointer(error.instance_path),
-        _pointer(error.schema_path),
-    )
-
-
-def _pointer(path: list[str | int]) -> str:
-    """A JSON pointer, RFC 6901."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
-
-
-def _json_fault(value: bytes) -> tuple[str, str, str]:
-    try:
-        value.decode("utf-8")
-    except UnicodeDecodeError:
-        return ("json.utf8", "", "")
-    return ("json.syntax", "", "")
-
-
-def _has_position(source: Any) -> bool:
-    if not isinstance(source, dict):
-        return False
-    if source.get("connector") == "mysql":
-        return isinstance(source.get("file"), str) and isinstance(source.get("pos"), int)
-    return isinstance(source.get("lsn"), int)
-
-
-def _undeclared(image: dict[str, Any], declared: Declared) -> dict[str, Any]:
-    unknown = {name: image[name] for name in image.keys() - declared.keys()}
-    for name, below in declared.items():
-        inner = image.get(name)
-        if below is not None and isinstance(inner, dict) and (deeper := _undeclared(inner, below)):
-            unknown[name] = deeper
-    return unknown

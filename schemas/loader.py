@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from schemas.contract import SUFFIX
+from schemas.avro_file import SUFFIX as AVRO_SUFFIX
+from schemas.avro_file import read_avro_schema
 from schemas.contract_file import read_contract
 from schemas.errors import InvalidPipeline, Problem
 from schemas.folder import Folder
 from schemas.pipeline import Pipeline
+from schemas.schema_set import SUFFIX, SchemaSet
+from schemas.spec import BronzeSpec
 from schemas.spec_file import read_spec
 from schemas.suggest import quoted
 from schemas.validate import problems_of
@@ -24,7 +27,8 @@ RULES: Final = "dq.yml"
 def load(folder: Path) -> Pipeline:
     """The pipeline that `folder` describes; raises InvalidPipeline with all that is wrong, and nothing else.
 
-    It reads `contracts/*.schema.json`, `tables/*.yml` and, if there is one, `dq.yml`. Neither a JVM nor a
+    It reads `contracts/*.schema.json`, the `.avsc` files there that specs name, `tables/*.yml` and, if there is one,
+    `dq.yml`. Neither a JVM nor a
     network is needed; what only Spark's analyzer can tell (types, functions) is left to the service's start.
     """
     if not folder.is_dir():
@@ -40,14 +44,20 @@ def load(folder: Path) -> Pipeline:
             ]
         )
     problems = [*_strays(folder), *_rules_problems(folder / RULES)]
-    contracts = {file.name.removesuffix(SUFFIX): read_contract(file) for file in _files(folder / CONTRACTS, SUFFIX)}
+    schemas = SchemaSet.in_folder(folder / CONTRACTS)
+    contracts = {
+        file.name.removesuffix(SUFFIX): read_contract(file, schemas) for file in _files(folder / CONTRACTS, SUFFIX)
+    }
     specs = [read_spec(file) for file in _files(folder / TABLES, ".yml")]
     if not specs:
         what = "The folder has no table: there is no file `tables/<layer>.<table>.yml`."
         problems.append(Problem(folder, 0, "", what, "Add one; README.md shows how."))
     problems += [problem for contract in contracts.values() for problem in contract.problems]
     problems += [problem for spec in specs for problem in spec.problems]
-    found = Folder(contracts, {spec.table: spec for spec in specs})
+    avro_files = {file.name: file for file in _files(folder / CONTRACTS, AVRO_SUFFIX)}
+    named = {spec.spec.source.writer_schema for spec in specs if isinstance(spec.spec, BronzeSpec)}
+    writer_schemas = {name: read_avro_schema(file) for name, file in avro_files.items() if name in named}
+    found = Folder(contracts, {spec.table: spec for spec in specs}, writer_schemas, tuple(avro_files))
     problems += problems_of(found)
     if problems:
         raise InvalidPipeline(list(dict.fromkeys(problems)))
@@ -56,6 +66,7 @@ def load(folder: Path) -> Pipeline:
         {name: read.contract for name, read in contracts.items() if read.contract},
         {spec.table: spec.spec for spec in specs if spec.spec},
         {spec.table: spec.document for spec in specs},
+        {name: read.text for name, read in writer_schemas.items() if read.text is not None},
     )
 
 

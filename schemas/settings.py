@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[int, Field(gt=0)]
@@ -33,6 +34,36 @@ class KafkaSettings(_Model):
     )
 
 
+def _without_user(urls: str) -> str:
+    """Refuse what is no URL, and a password in one, without repeating it: a URL is shown in errors and logs."""
+    for url in urls.split(","):
+        if not re.fullmatch(r"https?://[^\s@]+", url.strip()):
+            raise ValueError(
+                "It has to begin with `http://` or `https://`, and to name no user (that is `registry.username`)"
+            )
+    return urls
+
+
+class RegistrySettings(_Model):
+    """How to reach the schema registry; only topics in Confluent's Avro format ask for it."""
+
+    url: Annotated[str, AfterValidator(_without_user)] | None = Field(
+        None, description="URL of the schema registry; several, with commas, are tried in turn."
+    )
+    username: str | None = Field(None, description="User of its basic authentication.")
+    password: SecretStr | None = Field(None, description="Password of the same; never printed.")
+    ssl_ca_location: Path | None = Field(
+        None, description="PEM file of the authority that signed the registry's certificate."
+    )
+    ssl_certificate_location: Path | None = Field(
+        None, description="PEM file of the certificate that is shown to the registry, where it asks for one."
+    )
+    ssl_key_location: Path | None = Field(
+        None, description="PEM file of that certificate's key, where it is not in the same file."
+    )
+    timeout_seconds: PositiveSeconds = Field(10.0, description="How long one request to the registry may take.")
+
+
 class SparkSettings(_Model):
     """The engine's own settings."""
 
@@ -40,6 +71,21 @@ class SparkSettings(_Model):
     driver_memory: str = Field("3g", pattern=r"^[1-9][0-9]*[mg]$", description="Heap of the driver, as 3g or 800m.")
     shuffle_partitions: Positive = Field(4, description="Partitions of a shuffle; a few times the cores.")
     conf: dict[str, str] = Field(default_factory=dict, description="Any other Spark settings, by name.")
+
+
+class BreakerSettings(_Model):
+    """When a batch is held back instead of being sent to the error lane."""
+
+    most_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.5,
+        description="Share of a batch that may be rejected; with more, the query pauses. 1 lets all through.",
+    )
+    least_records: Annotated[int, Field(ge=0)] = Field(
+        100, description="Batches of fewer records are not held back for the share of their rejects."
+    )
+    most_rejects: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Records of a batch that may be rejected; with more, the query pauses."
+    )
 
 
 class Settings(_Model):
@@ -50,13 +96,18 @@ class Settings(_Model):
         Path(__file__).parent, description="Folder with `contracts/`, `tables/` and `dq.yml`: what is built."
     )
     kafka: KafkaSettings = KafkaSettings()
+    registry: RegistrySettings = RegistrySettings()
     spark: SparkSettings = SparkSettings()
+    breaker: BreakerSettings = BreakerSettings()
     jars_dir: Path = Field(Path("build/jars/service"), description="Folder of the jars that Spark is given.")
     trigger_seconds: Annotated[float, Field(ge=0)] = Field(
         1.0, description="Least time between the starts of two micro-batches of one query, in seconds."
     )
     max_offsets_per_trigger: Positive = Field(
         200_000, description="Most records that one micro-batch reads from a topic."
+    )
+    max_record_bytes: Positive = Field(
+        8_000_000, description="A record with a larger value is sent to the error lane unread, in bytes."
     )
     small_batch_rows: Annotated[int, Field(ge=0)] = Field(
         100_000,
@@ -75,6 +126,10 @@ class Settings(_Model):
         10, description="Restarts in a row, without a batch between them, before a query is given up."
     )
     stall_seconds: PositiveSeconds = Field(600.0, description="A batch that runs longer than this makes `/livez` fail.")
+    lane_retention_days: Positive | None = Field(
+        None,
+        description="Days that error lanes keep records, unless a table's spec says otherwise; none is for ever.",
+    )
     metrics_host: str = Field("127.0.0.1", description="Address that `/metrics`, `/livez`, `/readyz` listen on.")
     metrics_port: Port = Field(9464, description="Port of the same; 0 takes any free one.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")

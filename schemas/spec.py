@@ -25,6 +25,7 @@ SequenceColumn = Annotated[str, StringConstraints(pattern=r"^(_source_position|[
 SqlExpression = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Select = dict[ColumnName, SqlExpression]
 Keys = Annotated[tuple[ColumnName, ...], Field(min_length=1)]
+Days = Annotated[int, Field(gt=0)]
 
 # How a change upstream is brought to columns of the derived table: one column of the same name, several of the
 # same names, or upstream column -> column of this table.
@@ -63,9 +64,26 @@ class KafkaSource(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     topic: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
-    format: Literal["json", "debezium-json"]
+    format: Literal["json", "debezium-json", "avro", "debezium-avro"]
+    encoding: Literal["confluent", "plain"] = "confluent"
+    writer_schema: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.avsc$")] | None = None
     source_system: Annotated[str, StringConstraints(min_length=1)] = "kafka"
     starting_offsets: Literal["earliest", "latest"] = "earliest"
+
+    @property
+    def is_debezium(self) -> bool:
+        """Whether the records are change events in Debezium's envelope."""
+        return self.format.startswith("debezium-")
+
+    @property
+    def is_avro(self) -> bool:
+        """Whether the records are Avro: each of the schema whose id it bears, or all of `writer_schema` where plain."""
+        return self.format.endswith("avro")
+
+    @property
+    def asks_registry(self) -> bool:
+        """Whether the records bear ids of schemas that only a schema registry knows."""
+        return self.is_avro and self.encoding == "confluent"
 
 
 class BronzeSpec(Spec):
@@ -76,6 +94,8 @@ class BronzeSpec(Spec):
     contract: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
     contract_describes: Literal["row", "envelope"] = "row"
     keys: tuple[ColumnName, ...] = ()
+    schema_change: Literal["evolve", "freeze", "discard_value", "discard_row"] = "discard_value"
+    lane_retention_days: Days | None = None
 
 
 class ChangeSpec(Spec):
@@ -87,6 +107,8 @@ class ChangeSpec(Spec):
     apply_as_deletes: SqlExpression | None = None
     apply_as_truncates: SqlExpression | None = None
     select: Annotated[Select, Field(min_length=1)]
+    schema_change: Literal["evolve", "freeze"] = "freeze"
+    lane_retention_days: Days | None = None
 
     @property
     def upstreams(self) -> tuple[str, ...]:

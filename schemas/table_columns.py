@@ -43,18 +43,24 @@ def row_type(spec: BronzeSpec, contract: Contract) -> StructType | None:
     return after if isinstance(after, StructType) else None
 
 
-def payload_type(spec: BronzeSpec, contract: Contract) -> StructType | None:
-    """The columns that the payload gives a bronze table: the envelope's for Debezium, else the row's."""
-    row = row_type(spec, contract)
-    if row is None or spec.source.format == "json":
-        return row
-    return debezium.envelope_type(row)
+def payload_type(spec: BronzeSpec, row: StructType) -> StructType:
+    """The columns that a record of this row gives a bronze table: the envelope's for Debezium, else the row's."""
+    return debezium.envelope_type(row) if spec.source.is_debezium else row
 
 
 def bronze_type(spec: BronzeSpec, contract: Contract) -> StructType | None:
     """All columns of a bronze table; None where an envelope's contract names no `after`."""
-    payload = payload_type(spec, contract)
-    return None if payload is None else with_metadata(payload)
+    row = row_type(spec, contract)
+    return None if row is None else with_metadata(payload_type(spec, row))
+
+
+def row_in(spec: BronzeSpec, bronze: StructType) -> StructType:
+    """The type of the row as a bronze table holds it, which may have learned fields that no contract names."""
+    if spec.source.is_debezium:
+        after = bronze[debezium.AFTER].dataType
+        return after if isinstance(after, StructType) else StructType()
+    metadata = {*c.BRONZE_METADATA, *c.INGEST_METADATA}
+    return StructType([field for field in bronze.fields if field.name not in metadata])
 
 
 def with_metadata(payload: StructType) -> StructType:
@@ -86,8 +92,8 @@ def _own_names(
 ) -> Names | None:
     match spec:
         case BronzeSpec():
-            payload = payload_type(spec, contracts[spec.contract]) if spec.contract in contracts else None
-            return (*payload.names, *c.BRONZE_METADATA) if payload is not None else None
+            row = row_type(spec, contracts[spec.contract]) if spec.contract in contracts else None
+            return (*payload_type(spec, row).names, *c.BRONZE_METADATA) if row is not None else None
         case CurrentSpec():
             return (*spec.select, c.SEQUENCE)
         case HistorySpec():

@@ -53,17 +53,16 @@ def choose(rows: int, small_batch_rows: int) -> Engine:
     return "driver" if rows <= small_batch_rows else "spark"
 
 
-def append(table: Table, rows: DataFrame, commit: Commit, engine: Engine) -> int:
+def append(table: Table, rows: DataFrame | pa.Table, commit: Commit) -> int:
     """Append rows and move the position, in one commit; returns the table's version.
 
-    A re-run is harmless where the caller looks at the position first, under the table's lock; Spark's commit also
-    passes over a position that the table already holds.
+    Arrow rows are committed by the driver, a frame by Spark's executors. A re-run is harmless where the caller looks
+    at the position first, under the table's lock; Spark's commit also passes over a position that the table holds.
     """
     with table.lock:
-        if engine == "driver":
-            write_deltalake(
-                table.writer(), owned(rows.toArrow()), mode="append", commit_properties=commit.properties("driver")
-            )
+        if isinstance(rows, pa.Table):
+            properties = commit.properties("driver")
+            write_deltalake(table.writer(), owned(rows), mode="append", commit_properties=properties)
         else:
             [(app, version)] = commit.positions.items()
             (

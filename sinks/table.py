@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pyarrow as pa
 from deltalake import DeltaTable, Schema
@@ -14,6 +15,8 @@ from pyspark.sql.types import StructField, StructType
 
 from checkpoints import ledger, positions
 from checkpoints.lake import Lake
+from checkpoints.ledger import LedgerEntry
+from schemas.type_changes import additions, conflicts
 from sinks.commit import Commit
 from sinks.errors import IncompatibleTable
 
@@ -99,7 +102,8 @@ class Table:
     def ensure(self, schema: StructType, partition_by: Sequence[str], *, additive: bool) -> None:
         """Create the table where it is missing; else see that it has these columns, adding new ones if `additive`.
 
-        All columns may be null: a MERGE row that no clause takes is all null to delta-rs, which would refuse it.
+        Where it is, columns that are no longer asked for stay as well. All columns may be null: a MERGE row that no
+        clause takes is all null to delta-rs, which would refuse it. Raises IncompatibleTable.
         """
         wanted = StructType([StructField(field.name, field.dataType) for field in schema.fields])
         with self.lock:
@@ -111,30 +115,46 @@ class Table:
                     configuration=PROPERTIES,
                 )
                 return
-            missing = self._check(wanted, partition_by, additive=additive)
-            if missing:
-                self.writer().alter.add_columns(list(_delta_schema(StructType(missing)).fields))
+            self._check(wanted, partition_by, additive=additive)
+            self.add_columns(wanted, datetime.now(UTC))
 
-    def _check(self, wanted: StructType, partition_by: Sequence[str], *, additive: bool) -> list[StructField]:
-        handle = self.handle()
-        present = {field.name: field for field in handle.schema().fields}
-        asked = {field.name: field for field in _delta_schema(wanted).fields}
-        differences = [
-            f"column `{name}` is {present[name].type} and would be {asked[name].type}"
-            for name in asked.keys() & present.keys()
-            if present[name].type != asked[name].type
-        ]
-        differences += [f"column `{name}` is no longer asked for" for name in present.keys() - asked.keys()]
-        missing = [wanted[name] for name in wanted.names if name not in present]
-        if not additive:
-            differences += [f"column `{field.name}` is new" for field in missing]
-        if tuple(handle.metadata().partition_columns) != tuple(partition_by):
-            differences.append(
-                f"it is partitioned by {handle.metadata().partition_columns} and would be by {list(partition_by)}"
+    def add_columns(self, wanted: StructType, clock: datetime) -> bool:
+        """Add the columns and struct fields that the table lacks, in one commit without rows; whether any was."""
+        with self.lock:
+            present = self.schema()
+            if not any(additions(present, wanted)):
+                return False
+            lacking = {path[0] for path, _ in additions(present, wanted)}
+            fields = [field for field in wanted.fields if field.name in lacking]
+            entry = LedgerEntry(
+                table=self.name,
+                step="columns",
+                run_id=ledger.run_id(self.name, "columns", self.version()),
+                clock=clock,
+                generation=self.generation(),
+                engine="none",
+                source="full",
             )
+            properties = Commit({}, entry).properties("none")
+            self.writer().alter.add_columns(list(_delta_schema(StructType(fields)).fields), commit_properties=properties)
+            return True
+
+    def _check(self, wanted: StructType, partition_by: Sequence[str], *, additive: bool) -> None:
+        present = self.schema()
+        differences = [
+            f"column `{'.'.join(path)}` is {there.simpleString()} and would be {asked.simpleString()}"
+            for path, there, asked in conflicts(present, wanted)
+        ]
+        if not additive:
+            differences += [f"column `{'.'.join(path)}` is new" for path, _ in additions(present, wanted)]
+            differences += [
+                f"column `{'.'.join(path)}` is no longer asked for" for path, _ in additions(wanted, present)
+            ]
+        partitions = self.handle().metadata().partition_columns
+        if tuple(partitions) != tuple(partition_by):
+            differences.append(f"it is partitioned by {partitions} and would be by {list(partition_by)}")
         if differences:
             raise IncompatibleTable(self.name, self.path, sorted(differences))
-        return missing
 
     def schema(self) -> StructType:
         """The table's columns as Spark types; Spark's JSON of a type is the format that Delta's protocol names."""

@@ -11,6 +11,7 @@ import typer
 from rich.table import Table as Grid
 
 from schemas.loader import load
+from streams.commands import errors
 from streams.commands.common import (
     DONE,
     FAILED,
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 stack_app = typer.Typer(help="The embedded Kafka, PostgreSQL and Debezium, to try things out on.", no_args_is_help=True)
 app.add_typer(stack_app, name="stack")
+app.add_typer(errors.app, name="errors")
 
 
 @app.command()

@@ -15,11 +15,12 @@ from schemas.errors import InvalidPipeline, Problem
 from schemas.pipeline import Pipeline
 from schemas.settings import Settings
 from schemas.spec import BronzeSpec, CurrentSpec, DerivedSpec, HistorySpec, Scd2Spec
-from schemas.table_columns import with_metadata
 from sinks.table import Tables
+from streams.breaker import Breaker
 from streams.bronze import BronzeStep
 from streams.explain import explain
 from streams.gold import QueryRecipe, VersionsRecipe
+from streams.learning import Learner
 from streams.refresh import RefreshStep
 from streams.silver import ChangeStep
 from streams.steps import Step
@@ -49,12 +50,13 @@ class Graph:
                     contract = pipeline.contract_of(spec)
                     bronze[name] = BronzeStep(
                         spec,
-                        contract,
-                        Decoder.of(spec, contract),
+                        Learner(Decoder.of(spec, contract)),
                         tables[name],
                         lake,
                         lake.generation(name),
                         settings.small_batch_rows,
+                        settings.max_record_bytes,
+                        Breaker(settings.breaker),
                     )
                 case CurrentSpec() | HistorySpec():
                     upstream = tables[spec.from_]
@@ -74,7 +76,7 @@ class Graph:
         in the lake does not fit its spec, CheckpointLost or CheckpointBehind where a query would start over.
         """
         for bronze in self.bronze.values():
-            bronze.table.ensure(with_metadata(bronze.decoder.payload), bronze.spec.partition_by, additive=True)
+            bronze.prepare()
             _check_checkpoint(bronze)
         problems: list[Problem] = []
         failed: set[str] = set()

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from pyspark.sql import DataFrame
 
 
-@dataclass
 class SharedRows:
-    """A persisted frame with several readers; the last one to release it frees the memory."""
+    """Rows in memory with several readers; the last one to release them frees them.
 
-    frame: DataFrame
-    _cached: DataFrame
-    _readers: int = 1
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    The frame is made when a reader first asks for it: a table that is behind never does.
+    """
+
+    def __init__(self, make: Callable[[], DataFrame], free: Callable[[], object]) -> None:
+        self._make = make
+        self._free = free
+        self._frame: DataFrame | None = None
+        self._readers = 1
+        self._lock = threading.Lock()
+
+    @property
+    def frame(self) -> DataFrame:
+        """The rows."""
+        with self._lock:
+            if self._frame is None:
+                self._frame = self._make()
+            return self._frame
 
     def retain(self) -> None:
         """One more reader."""
@@ -29,7 +42,7 @@ class SharedRows:
             self._readers -= 1
             last = self._readers == 0
         if last:
-            self._cached.unpersist()
+            self._free()
 
 
 @dataclass(frozen=True)

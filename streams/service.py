@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from types import FrameType
 
 from pyspark.sql import SparkSession
@@ -21,6 +22,7 @@ from streams.health import HealthServer, Probe
 from streams.lag import lag_of
 from streams.metrics import Metrics
 from streams.queries import QuerySupervisor
+from streams.retention import expire_lanes, retention_days
 from streams.sources import Brokers
 from streams.version import VERSION
 from streams.workers import TableWorker
@@ -28,6 +30,7 @@ from streams.workers import TableWorker
 log = logs.get(__name__)
 
 _LAG_SECONDS = 5.0
+_RETENTION_SECONDS = 3600.0
 _ONCE_FAILURES = 2
 _WATCH_SECONDS = 0.2
 
@@ -134,6 +137,8 @@ class Service:
         for part in self._parts():
             part.start()
         threading.Thread(target=self._watch_lag, args=(graph,), name="lag", daemon=True).start()
+        if any(retention_days(spec, self.settings) for spec in self.pipeline.tables.values()):
+            threading.Thread(target=self._watch_retention, args=(graph,), name="retention", daemon=True).start()
         self._started.set()
         log.info("service started", lake=graph.lake.root, queries=len(self.queries), tables=len(graph.tables))
 
@@ -192,6 +197,12 @@ class Service:
                 for partition, records in (lag_of(step, brokers) or {}).items():
                     self.metrics.lag(name, step.spec.source.topic, partition, records)
         brokers.close()
+
+    def _watch_retention(self, graph: Graph) -> None:
+        """Let error lanes go of what they have kept for long enough, now and once an hour."""
+        while not self._stopping.is_set():
+            expire_lanes(graph.lake, self.pipeline, self.settings, datetime.now(UTC).date())
+            self._stopping.wait(_RETENTION_SECONDS)
 
     @contextlib.contextmanager
     def _health_served(self) -> Iterator[None]:

@@ -51,7 +51,7 @@ def contract(schema: dict[str, Any]) -> Contract:
     ],
 )
 def test_types(schema: dict[str, Any], kind: str) -> None:
-    assert spark_type(schema, schema).simpleString() == kind
+    assert spark_type(schema).simpleString() == kind
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_types(schema: dict[str, Any], kind: str) -> None:
         ),
         (
             {"properties": {"a": {"$ref": "other.json"}}},
-            "contract orders at `/properties/a/$ref`: `other.json` leads to no schema in this file",
+            "contract orders at `/properties/a/$ref`: `other.json` leads to no schema in this folder",
         ),
         (
             {

@@ -89,7 +89,11 @@ KEYS_AND_VALUES: dict[str, tuple[Files, str]] = {
     "a key that is Sluice's own": (
         changed(SILVER, "keys: [customer_id]", "keys: [customer_id]\n        file: x"),
         f"{SILVER}:4 file: A current table has no key `file`. Known: `apply_as_truncates`, `description`, "
-        "`partition_by`.",
+        "`lane_retention_days`, `partition_by`.",
+    ),
+    "a lane that keeps nothing": (
+        changed(SILVER, "keys: [customer_id]", "keys: [customer_id]\n        lane_retention_days: 0"),
+        f"{SILVER}:4 lane_retention_days: `0` is not above 0. Change it.",
     ),
     "a missing key": (
         changed(SILVER, "keys: [customer_id]\n", "\n"),
@@ -225,8 +229,8 @@ CONTRACTS: dict[str, tuple[Files, str]] = {
     ),
     "a remote $ref": (
         contract('{"properties": {\n"a": {"$ref": "other.schema.json"}}}'),
-        f"{CONTRACT}:2 /properties/a/$ref: `other.schema.json` leads out of this file. "
-        "Copy what it names into `$defs` here and refer to `#/$defs/...`.",
+        f"{CONTRACT}:2 /properties/a/$ref: `other.schema.json` leads to no file of this folder, and "
+        "nothing is fetched. Did you mean `customers.schema.json`?",
     ),
     "a $ref to nothing": (
         contract('{"properties": {\n"a": {"$ref": "#/$defs/b"}}}'),

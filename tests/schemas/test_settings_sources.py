@@ -188,12 +188,25 @@ def test_no_complaint_repeats_a_secret() -> None:
     file = (
         f"kafka: {{sasl_password: [{canary}]}}\nspark: {{conf: {{x: [{canary}]}}}}\npasword: {canary}\nlog_level: x\n"
     )
+    file += f"registry: {{password: [{canary}]}}\n"
     found = complaints(file, {"passwrd": canary}, {"SLUICE_KAFKA__SASL_PASSWD": canary})
-    assert len(found) == 6
+    assert len(found) == 7
     assert canary not in str(InvalidSettings(found))
-    settings = load_settings(None, None, {"SLUICE_KAFKA__SASL_PASSWORD": canary})
+    settings = load_settings(None, None, {"SLUICE_KAFKA__SASL_PASSWORD": canary, "SLUICE_REGISTRY__PASSWORD": canary})
     assert settings.kafka.sasl_password is not None
+    assert settings.registry.password is not None
     assert canary not in f"{settings} {settings!r}"
+
+
+def test_a_registry_url_names_no_user_and_a_complaint_does_not_repeat_it() -> None:
+    environ = {"SLUICE_REGISTRY__URL": "https://one:8081, http://two"}
+    assert load_settings(environ=environ).registry.url == "https://one:8081, http://two"
+    for url in ("https://me:hunter2@registry:8081", "https://one,https://me:hunter2@two", "registry:8081"):
+        (found,) = complaints(environ={"SLUICE_REGISTRY__URL": url})
+        assert found == (
+            "environment variable SLUICE_REGISTRY__URL registry.url: It has to begin with `http://` or `https://`, "
+            "and to name no user (that is `registry.username`). Change it."
+        )
 
 
 def documented_default(default: object) -> str:

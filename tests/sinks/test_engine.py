@@ -65,9 +65,8 @@ def table(tmp_path: Path, spark: SparkSession) -> Table:
 
 
 def test_append(chosen: Engine, table: Table, spark: SparkSession) -> None:
-    version = engine.append(
-        table, frame(spark, row(1, "a", 1), row(2, None, 2)), Commit({"q": 4}, entry(inserted=2)), chosen
-    )
+    rows = frame(spark, row(1, "a", 1), row(2, None, 2))
+    version = engine.append(table, rows.toArrow() if chosen == "driver" else rows, Commit({"q": 4}, entry(inserted=2)))
 
     assert version == 1
     assert rows_of(table.path, "id", "name") == [(1, "a"), (2, None)]
@@ -81,9 +80,8 @@ def test_append(chosen: Engine, table: Table, spark: SparkSession) -> None:
 def test_merge_and_its_feed(chosen: Engine, table: Table, spark: SparkSession) -> None:
     engine.append(
         table,
-        frame(spark, row(1, "a", 5), row(2, "b", 5), row(3, "c", 5)),
+        frame(spark, row(1, "a", 5), row(2, "b", 5), row(3, "c", 5)).toArrow(),
         Commit({"q": 0}, entry(inserted=3)),
-        "driver",
     )
 
     source = frame(
@@ -116,7 +114,7 @@ def test_merge_and_its_feed(chosen: Engine, table: Table, spark: SparkSession) -
 def test_a_merge_that_changes_nothing_still_moves_its_positions(
     chosen: Engine, table: Table, spark: SparkSession
 ) -> None:
-    engine.append(table, frame(spark, row(1, "a", 5)), Commit({"q": 0}, entry(inserted=1)), "driver")
+    engine.append(table, frame(spark, row(1, "a", 5)).toArrow(), Commit({"q": 0}, entry(inserted=1)))
 
     engine.merge(
         spark, table, frame(spark, row(1, "late", 1, False)), CLAUSES, Commit({"up": 3}, entry(upserts=1)), chosen
@@ -136,7 +134,7 @@ def test_a_merge_moves_several_positions(chosen: Engine, table: Table, spark: Sp
 
 
 def test_rows_that_no_source_row_matches_can_go(chosen: Engine, table: Table, spark: SparkSession) -> None:
-    engine.append(table, frame(spark, row(1, "a", 5), row(2, "b", 5)), Commit({"q": 0}, entry(inserted=2)), "driver")
+    engine.append(table, frame(spark, row(1, "a", 5), row(2, "b", 5)).toArrow(), Commit({"q": 0}, entry(inserted=2)))
     clauses = Merge(on=CLAUSES.on, columns=CLAUSES.columns, insert_when="NOT s.gone", delete_unmatched_when="t.id < 2")
 
     engine.merge(
@@ -161,7 +159,7 @@ def test_sparks_settings_for_a_merge_do_not_stay(table: Table, spark: SparkSessi
 
 
 def test_reading_files_and_reading_delta_give_the_same(table: Table, spark: SparkSession) -> None:
-    engine.append(table, frame(spark, row(1, "a", 5), row(2, None, 6)), Commit({"q": 0}, entry(inserted=2)), "driver")
+    engine.append(table, frame(spark, row(1, "a", 5), row(2, None, 6)).toArrow(), Commit({"q": 0}, entry(inserted=2)))
     engine.merge(
         spark, table, frame(spark, row(1, "a", 9, True)), CLAUSES, Commit({"up": 1}, entry(deletes=1)), "driver"
     )
@@ -196,7 +194,7 @@ def test_a_table_that_does_not_fit_is_refused(
 
 
 def test_new_columns_are_added_where_that_is_harmless(table: Table, spark: SparkSession) -> None:
-    engine.append(table, frame(spark, row(1, "a", 5)), Commit({"q": 0}, entry(inserted=1)), "driver")
+    engine.append(table, frame(spark, row(1, "a", 5)).toArrow(), Commit({"q": 0}, entry(inserted=1)))
 
     table.ensure(spark.createDataFrame([], COLUMNS + ", more struct<x: int>").schema, ["day"], additive=True)
 

@@ -46,7 +46,7 @@ RECORDS = [
     (change("c", person("1"), 22), "schema.type"),  # type: ignore[arg-type]
     (change("c", person(1, "x" * 21), 23), "schema.maxLength"),
     (change("c", {"name": "no id"}, 24), "schema.required"),
-    (change("c", person(2**63), 25), "decode.type"),
+    (change("c", person(2**63), 25), "decode.range"),
 ]
 
 

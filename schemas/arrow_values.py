@@ -1,0 +1,181 @@
+"""Values of a record to Arrow columns of a Spark type: exactly, or not at all.
+
+A value that the type would turn to null, round or cut short is a fault, told by row and JSON pointer. Whole batches
+are converted at once by Arrow, which is as strict; only what it refuses, and types that JSON has no form of, are
+looked at value by value.
+
+| Spark type            | from                                                                               |
+|-----------------------|------------------------------------------------------------------------------------|
+| BOOLEAN, whole numbers| the same, within the type's range; `1.0` is a whole number                         |
+| DOUBLE, FLOAT         | a number whose digits the type keeps                                               |
+| DECIMAL(p,s)          | a number or its text, of at most s digits after the point and p in all             |
+| STRING                | text; of any other value the JSON text                                             |
+| BINARY                | base64 text                                                                        |
+| DATE                  | `YYYY-MM-DD`, years 1 to 9999                                                      |
+| TIMESTAMP             | RFC 3339 with a zone, to the microsecond                                           |
+| TIMESTAMP_NTZ         | the same without a zone                                                            |
+| STRUCT, ARRAY, MAP    | object, array, object                                                              |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql.pandas.types import to_arrow_type
+from pyspark.sql.types import (
+    ArrayType,
+    BooleanType,
+    ByteType,
+    DataType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    MapType,
+    ShortType,
+    StringType,
+    StructType,
+)
+
+from schemas.leaf_values import Unfit, leaf_converter
+
+_NATIVE = (BooleanType, ByteType, ShortType, IntegerType, LongType, DoubleType, StringType)
+_REFUSALS = (pa.ArrowException, OverflowError, UnicodeError, TypeError, ValueError)
+
+Fault = tuple[str, str]
+"""A rule's code, and the JSON pointer of the value that broke it."""
+
+
+def arrow_type(kind: DataType) -> pa.DataType:
+    """The Arrow type in which Spark takes a column of this type from a Python worker."""
+    return to_arrow_type(kind, timestamp_utc=True)
+
+
+def to_arrow(
+    records: Sequence[dict[str, Any] | None], kind: StructType, with_decimals: Sequence[int] = ()
+) -> tuple[pa.Array, dict[int, list[Fault]]]:
+    """The records as a struct array, and the faults by row; a row with a fault is null.
+
+    `with_decimals` are the rows that may hold a `Decimal`, of which Arrow would quietly drop the fraction.
+    """
+    faults: dict[int, list[Fault]] = {}
+    built = _build(records, kind, with_decimals, faults)
+    if faults:
+        sound = [None if row in faults else record for row, record in enumerate(records)]
+        built = _build(sound, kind, with_decimals, {})
+    return built, faults
+
+
+def _build(
+    records: Sequence[dict[str, Any] | None], kind: StructType, with_decimals: Sequence[int], faults: dict[int, Any]
+) -> pa.Array:
+    if not with_decimals:
+        return _Builder(faults, at_once=True).build(records, kind, "", range(len(records)))
+    apart = set(with_decimals)
+    plain = [None if row in apart else record for row, record in enumerate(records)]
+    most = _Builder(faults, at_once=True).build(plain, kind, "", range(len(records)))
+    few = _Builder(faults, at_once=False).build([records[row] for row in with_decimals], kind, "", with_decimals)
+    order = list(range(len(records)))
+    for index, row in enumerate(with_decimals):
+        order[row] = len(records) + index
+    return pa.concat_arrays([most, few]).take(pa.array(order, pa.int64()))
+
+
+class _Builder:
+    def __init__(self, faults: dict[int, list[Fault]], *, at_once: bool) -> None:
+        self._faults = faults
+        self._at_once = at_once
+
+    def build(self, values: Sequence[Any], kind: DataType, at: str, rows: Sequence[int]) -> pa.Array:
+        if self._at_once and _is_native(kind):
+            try:
+                return pa.array(values, arrow_type(kind))
+            except _REFUSALS:
+                pass
+        match kind:
+            case StructType():
+                return self._struct(values, kind, at, rows)
+            case ArrayType():
+                return self._list(values, kind, at, rows)
+            case MapType():
+                return self._map(values, kind, at, rows)
+        return self._leaves(values, kind, at, rows)
+
+    def _struct(self, values: Sequence[Any], kind: StructType, at: str, rows: Sequence[int]) -> pa.Array:
+        sound = self._of(dict, values, at, rows)
+        columns = [
+            self.build(
+                [None if value is None else value.get(field.name) for value in sound],
+                field.dataType,
+                f"{at}/{_escaped(field.name)}",
+                rows,
+            )
+            for field in kind.fields
+        ]
+        mask = pa.array([value is None for value in sound], pa.bool_())
+        return pa.StructArray.from_arrays(columns, fields=list(arrow_type(kind)), mask=mask)
+
+    def _list(self, values: Sequence[Any], kind: ArrayType, at: str, rows: Sequence[int]) -> pa.Array:
+        sound = self._of(list, values, at, rows)
+        items = [item for value in sound for item in value or ()]
+        inner_rows = [row for row, value in zip(rows, sound, strict=True) for _ in value or ()]
+        inner = self.build(items, kind.elementType, f"{at}/*", inner_rows)
+        return pa.ListArray.from_arrays(_offsets(sound), inner, type=arrow_type(kind))
+
+    def _map(self, values: Sequence[Any], kind: MapType, at: str, rows: Sequence[int]) -> pa.Array:
+        sound = self._of(dict, values, at, rows)
+        inner_rows = [row for row, value in zip(rows, sound, strict=True) for _ in value or ()]
+        keys = pa.array([key for value in sound for key in value or ()], arrow_type(kind.keyType))
+        items = [item for value in sound for item in (value or {}).values()]
+        inner = self.build(items, kind.valueType, f"{at}/*", inner_rows)
+        built = pa.MapArray.from_arrays(_offsets(sound), keys, inner)
+        return built.cast(arrow_type(kind))
+
+    def _leaves(self, values: Sequence[Any], kind: DataType, at: str, rows: Sequence[int]) -> pa.Array:
+        convert = leaf_converter(kind)
+        found: list[Any] = []
+        for row, value in zip(rows, values, strict=True):
+            try:
+                found.append(None if value is None else convert(value))
+            except Unfit as unfit:
+                self._fault(row, unfit.rule, at)
+                found.append(None)
+        return pa.array(found, arrow_type(kind))
+
+    def _of(self, wanted: type, values: Sequence[Any], at: str, rows: Sequence[int]) -> list[Any]:
+        sound = []
+        for row, value in zip(rows, values, strict=True):
+            if value is not None and not isinstance(value, wanted):
+                self._fault(row, "decode.type", at)
+                value = None
+            sound.append(value)
+        return sound
+
+    def _fault(self, row: int, rule: str, at: str) -> None:
+        self._faults.setdefault(row, []).append((rule, at))
+
+
+def _is_native(kind: DataType) -> bool:
+    match kind:
+        case StructType():
+            return all(_is_native(field.dataType) for field in kind.fields)
+        case ArrayType():
+            return _is_native(kind.elementType)
+        case MapType():
+            return _is_native(kind.valueType)
+    return isinstance(kind, _NATIVE)
+
+
+def _offsets(values: Sequence[Any]) -> pa.Array:
+    """Where each list begins; a null list is one whose own offset is null."""
+    offsets: list[int | None] = []
+    end = 0
+    for value in values:
+        offsets.append(None if value is None else end)
+        end += len(value or ())
+    return pa.array([*offsets, end], pa.int32())
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")

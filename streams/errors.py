@@ -1,0 +1,38 @@
+"""What stops a query on purpose, each error writing its own sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from schemas.errors import SluiceError
+
+
+class Held(SluiceError):
+    """A batch is held back: nothing of it was written, and nothing is lost. A person has to decide."""
+
+
+class TooManyRejects(Held):
+    """More of a batch was rejected than the circuit breaker lets through."""
+
+    def __init__(self, table: str, batch: str, read: int, reasons: Mapping[str, int], limit: str) -> None:
+        self.table, self.batch, self.read, self.reasons, self.limit = table, batch, read, dict(reasons), limit
+        rejected = sum(reasons.values())
+        most = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:3]
+        why = ", ".join(f"{count} x {rule}" for rule, count in most)
+        super().__init__(
+            f"{table}: {rejected} of the {read} records of {batch} break the contract ({why}), more than {limit} lets "
+            f"through. Nothing of the batch was written. Correct the producer or the contract, or let the records go "
+            f"to the error lane with `sluice errors admit --table {table}`."
+        )
+
+
+class SchemaFrozen(Held):
+    """A record has a field that the contract does not name, and the table's schema is frozen."""
+
+    def __init__(self, table: str, topic: str, fields: Sequence[str], batch: str) -> None:
+        self.table, self.topic, self.fields, self.batch = table, topic, tuple(fields), batch
+        super().__init__(
+            f"{table} is frozen (`schema_change: freeze`), but {topic} has fields that the contract does not name: "
+            f"{', '.join(f'`{name}`' for name in fields)}, in {batch}. Nothing of the batch was written. "
+            "Add them to the contract, or choose another `schema_change`."
+        )

@@ -1,0 +1,174 @@
+"""A judged batch, held in one of two places: a small one by the driver as Arrow, a large one in Spark's cache.
+
+Either way the records are read, decoded and judged once, and the rest works on what came of it. In the driver that is
+one Spark job in all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from checkpoints.lake import Lake
+from schemas import columns as c
+from schemas.decode import Decoder
+from sinks import engine, lane
+from sinks.commit import Commit
+from sinks.table import Table
+from streams.handover import SharedRows
+from streams.outcomes import (
+    DROPPED,
+    NEW_FIELDS,
+    VIOLATIONS,
+    accepted_rows,
+    bronze_names,
+    lane_columns,
+    rejected_records,
+)
+from streams.tally import Count, Tally
+
+_TOO_LARGE = "spark.driver.maxResultSize"
+
+
+class Judged(Protocol):
+    """What came of one batch."""
+
+    def tally(self) -> Tally:
+        """The records by partition and outcome, a rejected one by its first violation."""
+
+    def pointers(self, rule: str) -> set[str]:
+        """The pointers of the first violations of one rule."""
+
+    def new_fields(self) -> dict[tuple[str, ...], set[str]]:
+        """The fields that no column knows, by path, with the types that they were seen to have."""
+
+    def write_lane(self, lake: Lake, path: str) -> None:
+        """Write the rejected records into this folder, anew."""
+
+    def append(self, table: Table, commit: Commit) -> int:
+        """Append the accepted rows; the table's version."""
+
+    def shared(self) -> SharedRows:
+        """The accepted rows for the tables below; the last reader frees the batch."""
+
+    def release(self) -> None:
+        """Free the batch, where it is not shared."""
+
+
+def hold(judged: DataFrame, decoder: Decoder, *, in_driver: bool) -> Judged:
+    """The batch, judged now; one that proves too large for the driver is held by Spark."""
+    if in_driver:
+        try:
+            return _InDriver(judged, decoder, judged.toArrow())
+        except PySparkException as error:
+            if _TOO_LARGE not in str(error):
+                raise
+    return _InSpark(judged.persist(), decoder)
+
+
+@dataclass(frozen=True)
+class _InDriver:
+    _source: DataFrame
+    _decoder: Decoder
+    _rows: pa.Table
+
+    def tally(self) -> Tally:
+        rules = self._first("rule")
+        table = pa.table(
+            {
+                "topic": self._rows[c.TOPIC],
+                "partition": self._rows[c.PARTITION],
+                "dropped": self._rows[DROPPED],
+                "rule": rules,
+            }
+        )
+        counted = table.group_by(table.column_names).aggregate([([], "count_all")])
+        return Tally(tuple(Count(count=row.pop("count_all"), **row) for row in counted.to_pylist()))
+
+    def pointers(self, rule: str) -> set[str]:
+        return set(self._first("pointer").filter(pc.equal(self._first("rule"), rule)).to_pylist())
+
+    def new_fields(self) -> dict[tuple[str, ...], set[str]]:
+        column = self._rows[NEW_FIELDS]
+        if column.null_count == len(column):
+            return {}
+        found = pc.list_flatten(column).combine_chunks()
+        names = found.field("path").to_pylist()
+        seen: dict[tuple[str, ...], set[str]] = {}
+        for path, kind in zip(names, found.field("type").to_pylist(), strict=True):
+            seen.setdefault(tuple(path), set()).add(kind)
+        return seen
+
+    def write_lane(self, lake: Lake, path: str) -> None:
+        rejected = self._rows.filter(pc.is_valid(self._rows[VIOLATIONS]))
+        columns: dict[str, Any] = {
+            name: rejected[column] if column else pa.repeat(constant, len(rejected))
+            for name, column, constant in lane_columns(self._decoder)
+        }
+        lane.write(lake, path, pa.table(columns))
+
+    def append(self, table: Table, commit: Commit) -> int:
+        return engine.append(table, self._accepted(), commit)
+
+    def shared(self) -> SharedRows:
+        spark = self._source.sparkSession
+        return SharedRows(lambda: spark.createDataFrame(self._accepted()), lambda: None)
+
+    def release(self) -> None:
+        """Nothing holds it but this."""
+
+    def _accepted(self) -> pa.Table:
+        is_row = pc.and_(pc.is_null(self._rows[VIOLATIONS]), pc.is_null(self._rows[DROPPED]))
+        return self._rows.filter(is_row).select(bronze_names(self._decoder))
+
+    def _first(self, name: str) -> pa.ChunkedArray:
+        """One field of each record's first violation; a record is never rejected without one."""
+        first = pc.list_element(self._rows[VIOLATIONS], 0)
+        return pc.struct_field(first, name)
+
+
+@dataclass(frozen=True)
+class _InSpark:
+    _rows: DataFrame
+    _decoder: Decoder
+
+    def tally(self) -> Tally:
+        rule = F.col(VIOLATIONS)[0]["rule"].alias("rule")
+        by = (
+            F.col(c.TOPIC).alias("topic"),
+            F.col(c.PARTITION).alias("partition"),
+            F.col(DROPPED).alias("dropped"),
+            rule,
+        )
+        return Tally(tuple(Count(**row.asDict()) for row in self._rows.groupBy(*by).count().collect()))
+
+    def pointers(self, rule: str) -> set[str]:
+        first = F.col(VIOLATIONS)[0]
+        found = self._rows.where(first["rule"] == rule).select(first["pointer"].alias("pointer")).distinct()
+        return {row["pointer"] for row in found.collect()}
+
+    def new_fields(self) -> dict[tuple[str, ...], set[str]]:
+        found = self._rows.select(F.explode(NEW_FIELDS).alias("field")).distinct().collect()
+        seen: dict[tuple[str, ...], set[str]] = {}
+        for row in found:
+            seen.setdefault(tuple(row["field"]["path"]), set()).add(row["field"]["type"])
+        return seen
+
+    def write_lane(self, lake: Lake, path: str) -> None:
+        del lake
+        lane.replace(path, rejected_records(self._rows, self._decoder))
+
+    def append(self, table: Table, commit: Commit) -> int:
+        return engine.append(table, accepted_rows(self._rows, self._decoder), commit)
+
+    def shared(self) -> SharedRows:
+        return SharedRows(lambda: accepted_rows(self._rows, self._decoder), self._rows.unpersist)
+
+    def release(self) -> None:
+        self._rows.unpersist()

@@ -1,0 +1,212 @@
+"""The writers' schemas of Avro records, from a schema registry by their ids, fetched once per driver."""
+
+from __future__ import annotations
+
+import json
+import math
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
+from confluent_kafka.schema_registry.common.schema_registry_client import _SchemaCache
+
+from schemas.avro_names import inlined
+from schemas.errors import InvalidSettings, SluiceError
+from schemas.pipeline import Pipeline
+from schemas.settings import RegistrySettings, Settings
+
+UNKNOWN_SECONDS: Final = 60.0
+"""How long an id that the registry does not have is not asked for again: a replica may lag behind a producer's."""
+
+_LARGEST_ID: Final = 2**31 - 1
+_NOT_THERE: Final = (40401, 40402, 40403)  # subject, version, schema
+_REFUSED: Final = (401, 403)
+_RETRIES: Final = 1  # the query itself goes on asking
+_RETRY_MS: Final = 200
+
+
+class RegistryUnavailable(SluiceError):
+    """The schema registry does not say which schemas there are: nothing can be decoded, and nothing is at fault."""
+
+    def __init__(self, url: str, why: str) -> None:
+        self.url, self.why = url, why
+        super().__init__(
+            f"The schema registry at {url} {why}. The query waits and asks again; no record is rejected for it."
+        )
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A schema's text, None where there is none; `until` is when it has to be asked for again."""
+
+    text: str | None
+    until: float
+
+
+class _NoCache(_SchemaCache):  # type: ignore[misc]
+    """The client's own cache is left empty, since ours remembers also what is not there.
+
+    It keys by a hash of the whole schema, which confluent-kafka 2.16.0 fails to take where its metadata has tags.
+    """
+
+    def set_schema(self, *_: Any) -> None:
+        """Forget it."""
+
+    def set_registered_schema(self, *_: Any) -> None:
+        """Forget it."""
+
+
+class SchemaRegistry:
+    """The schemas of one registry; safe to share between queries. Raises InvalidSettings where it can not be asked.
+
+    A schema never changes under its id, so that one that was found is kept for as long as the driver lives.
+    """
+
+    def __init__(self, settings: RegistrySettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self.url = _required_url(settings)
+        self._clock = clock
+        self._client = _client(settings, self.url)
+        self._known: dict[int, _Known] = {}
+        self._lock = threading.Lock()
+
+    def writer_schemas(self, ids: Iterable[int]) -> dict[int, str | None]:
+        """The Avro schemas by id, JSON text that stands alone; None for an id that is unknown, or of no Avro schema.
+
+        Raises RegistryUnavailable where the registry does not answer, or not as one: then nothing is known of any id.
+        """
+        with self._lock:
+            now = self._clock()
+            self._known = {number: known for number, known in self._known.items() if known.until > now}
+            return {number: self._schema(number).text for number in sorted(set(ids))}
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _schema(self, number: int) -> _Known:
+        if not 0 <= number <= _LARGEST_ID:
+            # Such an id no registry gives out, and one that is asked for it may not say so in its own words.
+            return _Known(None, math.inf)
+        if number not in self._known:
+            self._known[number] = self._fetched(number)
+        return self._known[number]
+
+    def _fetched(self, number: int) -> _Known:
+        for_now = self._clock() + UNKNOWN_SECONDS
+        schema = self._ask(lambda: self._client.get_schema(number))
+        if schema is None:
+            return _Known(None, for_now)
+        if schema.schema_type != "AVRO":
+            return _Known(None, math.inf)
+        text = schema.schema_str or ""
+        if not schema.references:
+            return _Known(text, math.inf)
+        found = self._references(schema, {})
+        if found is None:
+            # Without a schema that it refers to it is none, which its records are told when they are read.
+            return _Known(text, for_now)
+        try:
+            alone = inlined(json.loads(text), [json.loads(reference) for reference in found.values()])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return _Known(text, math.inf)
+        return _Known(json.dumps(alone), math.inf)
+
+    def _references(self, schema: Schema, found: dict[tuple[str, int], str]) -> dict[tuple[str, int], str] | None:
+        """The texts of all that a schema refers to, those first that others refer to; None where one is missing."""
+        for reference in schema.references or ():
+            subject, version = str(reference.subject), int(reference.version or 0)
+            if (subject, version) in found:
+                continue
+            one = self._ask(lambda of=subject, at=version: self._client.get_version(of, at, True))  # type: ignore[misc]
+            if one is None or self._references(one.schema, found) is None:
+                return None
+            found[subject, version] = one.schema.schema_str or ""
+        return found
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
+        """The answer, None for one of "there is no such"; raises RegistryUnavailable for any other failure."""
+        try:
+            return question()
+        except SchemaRegistryError as error:
+            status, code = error.http_status_code, error.error_code
+            if status == 404 and code in _NOT_THERE:
+                return None
+            if status in _REFUSED:
+                why = f"refuses the credentials (HTTP {status}); correct `registry.username` and `registry.password`"
+                raise RegistryUnavailable(self.url, why) from None
+            hint = "; is `registry.url` that of a schema registry?" if status == 404 else ""
+            raise RegistryUnavailable(self.url, f"answers with HTTP {status}{hint}".rstrip("?")) from None
+        except httpx2.TimeoutException:
+            raise RegistryUnavailable(self.url, "does not answer in time") from None
+        except (httpx2.HTTPError, OSError) as error:
+            raise RegistryUnavailable(self.url, f"can not be reached ({_reason(error)})") from None
+        except (ValueError, TypeError, KeyError, AttributeError):
+            raise RegistryUnavailable(self.url, "answers, but not as a schema registry does") from None
+
+
+def registry_for(pipeline: Pipeline, settings: Settings) -> SchemaRegistry | None:
+    """The registry that a pipeline's topics need, None where they need none; raises InvalidSettings.
+
+    It is not asked for anything yet: a registry that is down does not keep the service from starting.
+    """
+    asking = [spec.table for spec in pipeline.bronze if spec.source.asks_registry]
+    if not asking:
+        return None
+    if settings.registry.url is None:
+        tables = ", ".join(f"`{table}`" for table in asking)
+        raise InvalidSettings(
+            [f"registry.url: It is not set, and {tables} can not be decoded without the schema registry. Set it."]
+        )
+    return SchemaRegistry(settings.registry)
+
+
+def _required_url(settings: RegistrySettings) -> str:
+    if settings.url is None:
+        raise InvalidSettings(["registry.url: It is not set. Set it to the URL of the schema registry."])
+    return settings.url
+
+
+def _client(settings: RegistrySettings, url: str) -> SchemaRegistryClient:
+    if (settings.username is None) != (settings.password is None):
+        raise InvalidSettings(["registry.username, registry.password: One is set without the other. Set both."])
+    if settings.ssl_key_location is not None and settings.ssl_certificate_location is None:
+        raise InvalidSettings(
+            ["registry.ssl_key_location: It is the key of no certificate. Set `registry.ssl_certificate_location`."]
+        )
+    options: dict[str, Any] = {
+        "url": url,
+        "timeout": settings.timeout_seconds,
+        "max.retries": _RETRIES,
+        "retries.wait.ms": _RETRY_MS,
+    }
+    if settings.username is not None and settings.password is not None:
+        options["basic.auth.user.info"] = f"{settings.username}:{settings.password.get_secret_value()}"
+    for name in ("ssl_ca_location", "ssl_certificate_location", "ssl_key_location"):
+        if (path := getattr(settings, name)) is not None:
+            if not path.is_file():
+                raise InvalidSettings([f"registry.{name}: There is no file {path}. Name one that exists."])
+            options[name.replace("_", ".")] = str(path)
+    try:
+        client = SchemaRegistryClient(options)
+    except (ssl.SSLError, OSError):
+        raise InvalidSettings(
+            ["registry.ssl_*: The files hold no certificate or key that can be used. They have to be PEM files."]
+        ) from None
+    client._cache = _NoCache()
+    return client
+
+
+def _reason(error: BaseException) -> str:
+    """The system's own word for it, such as `Connection refused`, without addresses or headers."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__
