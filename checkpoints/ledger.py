@@ -56,7 +56,7 @@ class LedgerEntry(BaseModel):
     clock: datetime
     generation: int
     engine: Literal["driver", "spark", "none"]
-    source: Literal["kafka", "memory", "feed", "full"]
+    source: Literal["kafka", "lane", "memory", "feed", "full"]
     batch_id: int | None = None
     upstreams: dict[str, tuple[int | None, int]] = {}
     rows: dict[str, int] = {}

@@ -52,32 +52,54 @@ def arrow_type(kind: DataType) -> pa.DataType:
     return to_arrow_type(kind, timestamp_utc=True)
 
 
+def sure_schema(kind: DataType) -> dict[str, Any]:
+    """A JSON Schema of the values that Arrow converts as a batch either exactly or not at all.
+
+    Of others it makes something: a whole number of a fraction, a number of a truth value, nothing of a list.
+    """
+    match kind:
+        case StructType():
+            fields = {field.name: sure_schema(field.dataType) for field in kind.fields}
+            return {"type": ["object", "null"], "properties": fields}
+        case ArrayType():
+            return {"type": ["array", "null"], "items": sure_schema(kind.elementType)}
+        case MapType():
+            return {"type": ["object", "null"], "additionalProperties": sure_schema(kind.valueType)}
+        case BooleanType():
+            return {"type": ["boolean", "null"]}
+        case ByteType() | ShortType() | IntegerType() | LongType():
+            return {"type": ["integer", "null"]}
+        case DoubleType():
+            return {"type": ["number", "null"]}
+    return {}
+
+
 def to_arrow(
-    records: Sequence[dict[str, Any] | None], kind: StructType, with_decimals: Sequence[int] = ()
+    records: Sequence[dict[str, Any] | None], kind: StructType, unsure: Sequence[int] = ()
 ) -> tuple[pa.Array, dict[int, list[Fault]]]:
     """The records as a struct array, and the faults by row; a row with a fault is null.
 
-    `with_decimals` are the rows that may hold a `Decimal`, of which Arrow would quietly drop the fraction.
+    `unsure` are the rows of which Arrow might quietly make something else; see `sure_schema`.
     """
     faults: dict[int, list[Fault]] = {}
-    built = _build(records, kind, with_decimals, faults)
+    built = _build(records, kind, unsure, faults)
     if faults:
         sound = [None if row in faults else record for row, record in enumerate(records)]
-        built = _build(sound, kind, with_decimals, {})
+        built = _build(sound, kind, unsure, {})
     return built, faults
 
 
 def _build(
-    records: Sequence[dict[str, Any] | None], kind: StructType, with_decimals: Sequence[int], faults: dict[int, Any]
+    records: Sequence[dict[str, Any] | None], kind: StructType, unsure: Sequence[int], faults: dict[int, Any]
 ) -> pa.Array:
-    if not with_decimals:
+    if not unsure:
         return _Builder(faults, at_once=True).build(records, kind, "", range(len(records)))
-    apart = set(with_decimals)
+    apart = set(unsure)
     plain = [None if row in apart else record for row, record in enumerate(records)]
     most = _Builder(faults, at_once=True).build(plain, kind, "", range(len(records)))
-    few = _Builder(faults, at_once=False).build([records[row] for row in with_decimals], kind, "", with_decimals)
+    few = _Builder(faults, at_once=False).build([records[row] for row in unsure], kind, "", unsure)
     order = list(range(len(records)))
-    for index, row in enumerate(with_decimals):
+    for index, row in enumerate(unsure):
         order[row] = len(records) + index
     return pa.concat_arrays([most, few]).take(pa.array(order, pa.int64()))
 

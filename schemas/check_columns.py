@@ -49,9 +49,10 @@ def _named_twice(folder: Folder, table: str, spec: TableSpec) -> Iterator[Proble
 
 
 def _bronze(folder: Folder, table: str, spec: BronzeSpec) -> Iterator[Problem]:
-    if spec.contract_describes == "envelope" and spec.source.format == "json":
-        what = "Only a Debezium record has an envelope, and the format is `json`."
-        yield folder.problem(table, ("contract_describes",), what, "Remove it, or write `format: debezium-json`.")
+    if spec.contract_describes == "envelope" and not spec.source.is_debezium:
+        what = f"Only a Debezium record has an envelope, and the format is `{spec.source.format}`."
+        remedy = f"Remove it, or write `format: debezium-{spec.source.format}`."
+        yield folder.problem(table, ("contract_describes",), what, remedy)
         return
     contract = folder.sound_contracts.get(spec.contract)
     if contract is None:
@@ -64,7 +65,7 @@ def _bronze(folder: Folder, table: str, spec: BronzeSpec) -> Iterator[Problem]:
         return
     yield from missing(folder, table, "keys", spec.keys, row.names, f"the row of the contract `{contract.name}`")
     yield from missing(folder, table, "partition_by", spec.partition_by, columns.names, f"`{table}`")
-    if spec.source.format == "json":
+    if not spec.source.is_debezium:
         yield from _taken_names(folder, spec, row)
 
 

@@ -13,7 +13,7 @@ from schemas.columns import POSITION_TYPE
 from schemas.contract import Contract, UntypedContract
 from schemas.field_tree import tree_of
 from schemas.judge import Judge, OnUnknown
-from schemas.record_bytes import JsonReader
+from schemas.record_bytes import JsonReader, Reader
 from schemas.spec import BronzeSpec
 from schemas.table_columns import payload_type, row_type
 from schemas.type_changes import with_fields
@@ -40,14 +40,19 @@ class Decoder:
     judge: Judge
 
     @classmethod
-    def of(cls, spec: BronzeSpec, contract: Contract, learned: StructType | None = None) -> Decoder:
-        """The decoder of a bronze table under its contract; `learned` has the row's type as the table holds it."""
+    def of(
+        cls, spec: BronzeSpec, contract: Contract, learned: StructType | None = None, reader: Reader | None = None
+    ) -> Decoder:
+        """The decoder of a bronze table under its contract.
+
+        `learned` is the row's type as the table holds it, `reader` how bytes are read where it is not as plain JSON.
+        """
         declared = row_type(spec, contract)
         if declared is None:
             raise UntypedContract(contract.name, "/properties/after", "it does not say which fields a row has")
         row = with_fields(declared, learned) if learned is not None else declared
         judge = Judge.of(
-            JsonReader(),
+            reader or JsonReader(),
             Validation.of(contract),
             tree_of(row, declared),
             payload_type(spec, row),

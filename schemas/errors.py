@@ -44,3 +44,7 @@ class InvalidSettings(SluiceError):
     def __init__(self, complaints: Sequence[str]) -> None:
         self.complaints = tuple(complaints)
         super().__init__("The settings are not usable:\n" + "\n".join(f"  {c}" for c in self.complaints))
+
+
+class WrongUsage(SluiceError):
+    """What a command was given names nothing that there is, or can not be read."""

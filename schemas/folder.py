@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from schemas.avro_file import AvroFile
 from schemas.contract import Contract
 from schemas.contract_file import ContractFile
 from schemas.errors import Problem
@@ -17,10 +18,15 @@ from schemas.table_columns import Names, column_names
 
 @dataclass(frozen=True)
 class Folder:
-    """All files of a pipeline, by the name of the contract or table that they are for."""
+    """All files of a pipeline, by the name of the contract or table that they are for.
+
+    `writer_schemas` are the `.avsc` files that specs name, by the file's name; `avro_files` all that there are.
+    """
 
     contracts: Mapping[str, ContractFile]
     tables: Mapping[str, SpecFile]
+    writer_schemas: Mapping[str, AvroFile] = field(default_factory=dict)
+    avro_files: tuple[str, ...] = ()
 
     @functools.cached_property
     def specs(self) -> Mapping[str, TableSpec]:

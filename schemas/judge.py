@@ -34,7 +34,7 @@ from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]  # its
 from pyspark.sql.types import ArrayType, DataType, StringType, StructField, StructType
 
 from schemas import debezium, json_bytes
-from schemas.arrow_values import Fault, arrow_type, to_arrow
+from schemas.arrow_values import Fault, arrow_type, sure_schema, to_arrow
 from schemas.field_tree import Node, new_fields, schema_of, unknown_in, without_misfits
 from schemas.record_bytes import NO_RECORD, Reader
 from schemas.type_changes import FieldPath
@@ -70,13 +70,15 @@ class Verdict:
 class Judge:
     """How the records of one bronze table are judged; small and picklable, since it travels to the workers.
 
-    `strict` is the schema of the records that need no second look; `row` is the tree of the fields that the row's
+    `strict` is the schema of the records that need no second look, `sure` that of the values which Arrow converts
+    exactly as a batch; `row` is the tree of the fields that the row's
     columns know, `payload` the type of the columns that a record becomes.
     """
 
     reader: Reader
     contract: Validation
     strict: Validation
+    sure: Validation
     is_debezium: bool
     describes: Literal["row", "envelope"]
     keys: tuple[str, ...]
@@ -98,8 +100,11 @@ class Judge:
         on_unknown: OnUnknown = "keep",
     ) -> Judge:
         """The judge of these records."""
-        strict = _strict(contract, row, keys, describes, is_debezium=is_debezium)
-        return cls(reader, contract, strict, is_debezium, describes, keys, row, payload, on_unknown)
+        sure = sure_schema(payload)
+        strict = _strict(contract, [sure], row, keys, describes, is_debezium=is_debezium)
+        return cls(
+            reader, contract, strict, contract.within(sure), is_debezium, describes, keys, row, payload, on_unknown
+        )
 
     @property
     def verdict_type(self) -> StructType:
@@ -123,13 +128,15 @@ class Judge:
         with _without_collector():
             verdicts: dict[int, Verdict] = {}
             records, with_decimals = self._read(values, verdicts)
-            is_sound = self.strict.validator.is_valid
+            is_strict, is_sure = self.strict.validator.is_valid, self.sure.validator.is_valid
+            unsure = set(with_decimals)
             for row, record in enumerate(records):
-                if row in verdicts or is_sound(record):
+                if row in verdicts or is_strict(record):
                     continue
-                verdict, records[row] = self._judge(record)
-                verdicts[row] = verdict
-            payload = self._decode(records, with_decimals, verdicts)
+                verdicts[row], records[row] = self._judge(record)
+                if records[row] is not None and not is_sure(records[row]):
+                    unsure.add(row)
+            payload = self._decode(records, sorted(unsure), verdicts)
             return self._as_arrow(payload, verdicts)
 
     def _read(self, values: pa.Array, verdicts: dict[int, Verdict]) -> tuple[list[Any], list[int]]:
@@ -187,12 +194,12 @@ class Judge:
         nulls = [key for key in self.keys if image.get(key) is None]
         return rejected(*(("key.null", f"{at}/{key}", "") for key in nulls)) if nulls else None
 
-    def _decode(self, records: list[Any], with_decimals: list[int], verdicts: dict[int, Verdict]) -> pa.Array:
+    def _decode(self, records: list[Any], unsure: list[int], verdicts: dict[int, Verdict]) -> pa.Array:
         """The accepted records as columns; one with a value that does not fit is rejected.
 
         An image `before` that does not fit is kept in `_rescued_data`: no table takes more of it than the key.
         """
-        payload, faults = to_arrow(records, self.payload, with_decimals)
+        payload, faults = to_arrow(records, self.payload, unsure)
         if not faults:
             return payload
         for row, found in faults.items():
@@ -205,7 +212,7 @@ class Judge:
             else:
                 verdicts[row] = Verdict(rejected(*((rule, at, "") for rule, at in found)))
                 records[row] = None
-        return self._decode(records, with_decimals, verdicts)
+        return self._decode(records, unsure, verdicts)
 
     def _is_before_alone(self, record: dict[str, Any], faults: list[Fault]) -> bool:
         inside = f"/{debezium.BEFORE}"
@@ -245,14 +252,20 @@ def _as_new_fields(new: list[tuple[FieldPath, DataType]]) -> list[dict[str, Any]
 
 
 def _strict(
-    contract: Validation, row: Node, keys: tuple[str, ...], describes: Literal["row", "envelope"], *, is_debezium: bool
+    contract: Validation,
+    conditions: list[dict[str, Any]],
+    row: Node,
+    keys: tuple[str, ...],
+    describes: Literal["row", "envelope"],
+    *,
+    is_debezium: bool,
 ) -> Validation:
     """The schema of the records that need no second look."""
     present = {"type": "object", "required": list(keys), "properties": {key: {"not": {"type": "null"}} for key in keys}}
-    conditions = [schema_of(row), present, *([{"$ref": contract.uri}] if describes == "row" else [])]
-    image: dict[str, Any] = {"allOf": conditions}
+    described = {"$ref": contract.uri}
+    image = {"allOf": [schema_of(row), present, *([described] if describes == "row" else [])]}
     if not is_debezium:
-        return contract.within(image)
+        return contract.within({"allOf": [image, *conditions]})
     envelope = {
         "type": "object",
         "required": [debezium.OP, debezium.SOURCE, debezium.AFTER],
@@ -261,9 +274,9 @@ def _strict(
             debezium.SOURCE: debezium.POSITION_SCHEMA,
             debezium.AFTER: image,
         },
-        "allOf": [{"$ref": contract.uri}] if describes == "envelope" else [],
+        "allOf": [*conditions, *([described] if describes == "envelope" else [])],
     }
-    return contract.within({key: value for key, value in envelope.items() if value})
+    return contract.within(envelope)
 
 
 @contextmanager

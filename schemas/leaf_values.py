@@ -111,7 +111,7 @@ def _double(value: Any) -> float:
     if found in (float("inf"), float("-inf")):
         raise Unfit("decode.range")
     # Its shortest text names a double, so that 0.1 is kept; a digit more than that would be lost.
-    if Decimal(repr(found)) != Decimal(str(number)):
+    if Decimal(str(number)) not in (Decimal(repr(found)), Decimal(found)):
         raise Unfit("decode.range" if found == 0 else "decode.precision")
     return found
 

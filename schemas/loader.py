@@ -12,12 +12,11 @@ from schemas.contract_file import read_contract
 from schemas.errors import InvalidPipeline, Problem
 from schemas.folder import Folder
 from schemas.pipeline import Pipeline
+from schemas.rules_file import read_rules
 from schemas.schema_set import SUFFIX, SchemaSet
 from schemas.spec import BronzeSpec
 from schemas.spec_file import read_spec
-from schemas.suggest import quoted
 from schemas.validate import problems_of
-from schemas.yaml_lines import NotYaml, parse
 
 CONTRACTS: Final = "contracts"
 TABLES: Final = "tables"
@@ -43,7 +42,7 @@ def load(folder: Path) -> Pipeline:
                 )
             ]
         )
-    problems = [*_strays(folder), *_rules_problems(folder / RULES)]
+    problems = [*_strays(folder)]
     schemas = SchemaSet.in_folder(folder / CONTRACTS)
     contracts = {
         file.name.removesuffix(SUFFIX): read_contract(file, schemas) for file in _files(folder / CONTRACTS, SUFFIX)
@@ -59,6 +58,8 @@ def load(folder: Path) -> Pipeline:
     writer_schemas = {name: read_avro_schema(file) for name, file in avro_files.items() if name in named}
     found = Folder(contracts, {spec.table: spec for spec in specs}, writer_schemas, tuple(avro_files))
     problems += problems_of(found)
+    rules = read_rules(folder / RULES, found)
+    problems += rules.problems
     if problems:
         raise InvalidPipeline(list(dict.fromkeys(problems)))
     return Pipeline(
@@ -66,7 +67,8 @@ def load(folder: Path) -> Pipeline:
         {name: read.contract for name, read in contracts.items() if read.contract},
         {spec.table: spec.spec for spec in specs if spec.spec},
         {spec.table: spec.document for spec in specs},
-        {name: read.text for name, read in writer_schemas.items() if read.text is not None},
+        rules=rules.rules,
+        writer_schemas={name: read.text for name, read in writer_schemas.items() if read.text is not None},
     )
 
 
@@ -83,23 +85,3 @@ def _strays(folder: Path) -> Iterator[Problem]:
         if not file.name.endswith(SUFFIX):
             remedy = f"Name it `{file.stem}{SUFFIX}`."
             yield Problem(file, 0, "", f"The file is not read: contracts end in `{SUFFIX}`.", remedy)
-
-
-def _rules_problems(file: Path) -> Iterator[Problem]:
-    """A rule that nothing judges would be a false promise, so that any rule is refused."""
-    if not file.exists():
-        return
-    try:
-        document = parse(file.read_text(encoding="utf-8"))
-    except NotYaml as error:
-        yield Problem(file, error.line, "", f"The file is not YAML: {error.why}.", "Correct it.")
-        return
-    except (OSError, UnicodeDecodeError):
-        yield Problem(file, 0, "", "The file can not be read as UTF-8 text.", "Make it readable.")
-        return
-    for fault in document.faults:
-        yield Problem(file, fault.line, "", fault.what, "Remove it.")
-    if document.data:
-        tables = quoted(document.data) if isinstance(document.data, dict) else "the whole file"
-        what = f"Quality rules are not judged by this version, and it holds some: {tables}."
-        yield Problem(file, document.line(), "", what, "Remove them.")

@@ -10,18 +10,24 @@ from pathlib import Path
 
 from schemas.contract import Contract
 from schemas.errors import Problem
+from schemas.rules import RowRule
 from schemas.spec import BronzeSpec, TableSpec
 from schemas.yaml_lines import Document
 
 
 @dataclass(frozen=True)
 class Pipeline:
-    """What one folder describes, checked: every name leads somewhere, and there is no circle."""
+    """What one folder describes, checked: every name leads somewhere, and there is no circle.
+
+    `writer_schemas` are the texts of the `.avsc` files that specs name, by the file's name.
+    """
 
     folder: Path
     contracts: Mapping[str, Contract]
     tables: Mapping[str, TableSpec]
     documents: Mapping[str, Document] = field(default_factory=dict, repr=False, compare=False)
+    rules: Mapping[str, tuple[RowRule, ...]] = field(default_factory=dict)
+    writer_schemas: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @functools.cached_property
     def order(self) -> tuple[str, ...]:
@@ -56,6 +62,11 @@ class Pipeline:
     def contract_of(self, bronze: BronzeSpec) -> Contract:
         """The contract that the records of `bronze` are held to."""
         return self.contracts[bronze.contract]
+
+    def writer_schema_of(self, bronze: BronzeSpec) -> str | None:
+        """The Avro schema, JSON text, that a plain Avro topic is written with; None for any other topic."""
+        name = bronze.source.writer_schema
+        return None if name is None else self.writer_schemas[name]
 
     def problem(self, table: str, path: Iterable[str | int], what: str, remedy: str) -> Problem:
         """A problem at `path` of the table's file, for what only a running Spark can tell."""

@@ -130,6 +130,9 @@ class Settings(_Model):
         None,
         description="Days that error lanes keep records, unless a table's spec says otherwise; none is for ever.",
     )
+    audit_seconds: Annotated[float, Field(ge=0)] = Field(
+        300.0, description="Time between two audits of the bronze tables by the service, in seconds; 0 is never."
+    )
     metrics_host: str = Field("127.0.0.1", description="Address that `/metrics`, `/livez`, `/readyz` listen on.")
     metrics_port: Port = Field(9464, description="Port of the same; 0 takes any free one.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")

@@ -21,8 +21,8 @@ from pyspark.sql.types import StructField, StructType
 from schemas import columns as c
 from schemas import debezium
 from schemas.contract import Contract
-from schemas.spec import BronzeSpec, CurrentSpec, DerivedSpec, HistorySpec, Scd2Spec, TableSpec
-from schemas.sql import NotSql
+from schemas.spec import BronzeSpec, ChangeSpec, CurrentSpec, DerivedSpec, HistorySpec, Scd2Spec, TableSpec
+from schemas.sql import NotSql, Reference, parse_expression, references
 from schemas.sql_query import parse_query
 
 Names = tuple[str, ...]
@@ -123,3 +123,27 @@ def image_columns(bronze: StructType) -> tuple[str, ...]:
     """The fields of the row that a Debezium event is about, as SQL names them there: `after.email`."""
     after = bronze[debezium.AFTER].dataType if debezium.AFTER in bronze.names else None
     return tuple(f"{debezium.AFTER}.{name}" for name in after.names) if isinstance(after, StructType) else ()
+
+
+def rest_of_row(spec: ChangeSpec, bronze: StructType) -> dict[str, str]:
+    """The fields of bronze's row that a spec neither reads nor names, as columns: name -> SQL."""
+    is_image = debezium.AFTER in bronze.names
+    metadata = {*c.BRONZE_METADATA, *c.INGEST_METADATA}
+    row = bronze[debezium.AFTER].dataType if is_image else bronze
+    names = [name for name in row.names if name not in metadata] if isinstance(row, StructType) else []
+    prefix = f"{debezium.AFTER}." if is_image else ""
+    read = {str(reference).casefold() for sql in spec.select.values() for reference in _references(sql)}
+    named = {name.casefold() for name in (*spec.select, *c.METADATA_TYPES, c.SEQUENCE)}
+
+    def is_read(name: str) -> bool:
+        path = f"{prefix}{name}".casefold()
+        return any(one == path or one.startswith(f"{path}.") for one in read)
+
+    return {name: f"{prefix}`{name}`" for name in names if name.casefold() not in named and not is_read(name)}
+
+
+def _references(sql: str) -> list[Reference]:
+    try:
+        return list(references(parse_expression(sql)))
+    except NotSql:
+        return []

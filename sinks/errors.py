@@ -16,3 +16,14 @@ class IncompatibleTable(SluiceError):
             f"{table} at {path} does not fit its spec: {'; '.join(differences)}. "
             "Move the folder aside, and the table is rebuilt from its upstream, or take the change back."
         )
+
+
+class UnreadableLaneFile(SluiceError):
+    """A file in an error lane is cut short, or is not one that was written there as a lane's file."""
+
+    def __init__(self, table: str, file: str, why: str) -> None:
+        self.table, self.file, self.why = table, file, why
+        super().__init__(
+            f"In the error lane of {table}, {file} can not be read: {why}. "
+            "Restore it from a copy, or move it out of the lane if it does not belong there."
+        )

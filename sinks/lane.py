@@ -22,6 +22,11 @@ def folder(lake: Lake, table: str, run_date: date, run_id: str) -> str:
     return f"{lake.errors(table)}/dt={run_date.isoformat()}/run_id={run_id}"
 
 
+def verdicts_folder(lake: Lake, table: str, run_id: str) -> str:
+    """Where a re-drive says why records still fail; see sinks/lane_verdicts.py."""
+    return f"{lake.errors(table)}/_verdicts/run_id={run_id}"
+
+
 def replace(path: str, rejected: DataFrame) -> None:
     """Write the folder anew with these records; binary columns become base64."""
     rejected.write.mode("overwrite").json(path)
@@ -32,9 +37,11 @@ def write(lake: Lake, path: str, rejected: pa.Table) -> None:
     clear(lake, path)
     filesystem, inner = lake.filesystem(path)
     filesystem.create_dir(inner, recursive=True)
-    with filesystem.open_output_stream(f"{inner}/{_FILE}") as stream:
+    # A reader passes over names that begin with `_`: it never sees half a file.
+    with filesystem.open_output_stream(f"{inner}/_{_FILE}") as stream:
         for batch in rejected.to_batches(max_chunksize=_LINES_AT_ONCE):
             stream.write(b"".join(orjson.dumps(_line(record)) + b"\n" for record in batch.to_pylist()))
+    filesystem.move(f"{inner}/_{_FILE}", f"{inner}/{_FILE}")
 
 
 def clear(lake: Lake, path: str) -> None:

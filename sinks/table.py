@@ -115,7 +115,8 @@ class Table:
                     configuration=PROPERTIES,
                 )
                 return
-            self._check(wanted, partition_by, additive=additive)
+            if found := self.differences(wanted, partition_by, additive=additive):
+                raise IncompatibleTable(self.name, self.path, found)
             self.add_columns(wanted, datetime.now(UTC))
 
     def add_columns(self, wanted: StructType, clock: datetime) -> bool:
@@ -136,10 +137,13 @@ class Table:
                 source="full",
             )
             properties = Commit({}, entry).properties("none")
-            self.writer().alter.add_columns(list(_delta_schema(StructType(fields)).fields), commit_properties=properties)
+            self.writer().alter.add_columns(
+                list(_delta_schema(StructType(fields)).fields), commit_properties=properties
+            )
             return True
 
-    def _check(self, wanted: StructType, partition_by: Sequence[str], *, additive: bool) -> None:
+    def differences(self, wanted: StructType, partition_by: Sequence[str], *, additive: bool) -> list[str]:
+        """What keeps the table from having these columns, as clauses of a sentence; nothing where it can."""
         present = self.schema()
         differences = [
             f"column `{'.'.join(path)}` is {there.simpleString()} and would be {asked.simpleString()}"
@@ -153,8 +157,7 @@ class Table:
         partitions = self.handle().metadata().partition_columns
         if tuple(partitions) != tuple(partition_by):
             differences.append(f"it is partitioned by {partitions} and would be by {list(partition_by)}")
-        if differences:
-            raise IncompatibleTable(self.name, self.path, sorted(differences))
+        return sorted(differences)
 
     def schema(self) -> StructType:
         """The table's columns as Spark types; Spark's JSON of a type is the format that Delta's protocol names."""

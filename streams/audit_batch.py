@@ -52,6 +52,10 @@ class Batch:
                 yield from self._shortfall([partition], count.accepted, count.rejected)
         else:
             yield from self._shortfall(list(self._ranges), self.entry.accepted, self.entry.rejected)
+        if self.expired is not None and self.expired != self.entry.rejected:
+            what = counted(self.expired, "record was", "records were")
+            what += f" in the lane when it expired, where {self.entry.rejected} {_was(self.entry.rejected)} rejected"
+            yield self._difference("lane", "expired", f"{what} ({self._all_ranges()})")
         if self.unreadable:
             yield self._difference("lane", "unreadable", f"lane: {'; '.join(self.unreadable)}")
 
@@ -123,14 +127,18 @@ class Batch:
             yield self._difference("twice", "both", f"{what} in the table and in the lane", partition, common)
 
     def _shortfall(self, partitions: Sequence[Partition], accepted: int, rejected: int) -> Iterator[Difference]:
-        """Accepted rows and rejected records that are not held, or too many, in partitions that are counted together."""
+        """Too few or too many accepted rows and rejected records, of partitions that are counted together."""
         ranges = {partition: self._ranges[partition] for partition in partitions}
-        rows = {partition: self.rows.get(partition, NO_ROWS).offsets & ranges[partition] for partition in partitions}
         lane = {partition: self.lane.get(partition, NO_ROWS).offsets & ranges[partition] for partition in partitions}
+        # What is in both counts as rejected: the row is the one too many.
+        rows = {
+            partition: (self.rows.get(partition, NO_ROWS).offsets & ranges[partition]) - lane[partition]
+            for partition in partitions
+        }
         # Of what neither holds, the rest was dropped or held no record, or lay in a lane that has expired.
         gaps = {partition: ranges[partition] - rows[partition] - lane[partition] for partition in partitions}
-        in_lane = _count(lane) if self.expired is None else self.expired
-        few_rows, few_records = accepted - _count(rows), rejected - in_lane
+        few_rows = accepted - _count(rows)
+        few_records = rejected - _count(lane) if self.expired is None else 0
 
         lost: dict[Partition, Spans] | None = {}
         if few_rows > 0:
@@ -139,13 +147,12 @@ class Batch:
             yield from self._missing("rows", few_rows, "accepted row", "in the table", lost, gaps, cause)
         elif few_rows < 0:
             yield from self._surplus("rows", _count(rows), "row", "in the table", accepted, "accepted", partitions)
-        if few_records > 0 and self.expired is None:
+        if few_records > 0:
             rest = {partition: gap - (lost or {}).get(partition, NONE) for partition, gap in gaps.items()}
             exact = _exactly(few_records, rest) if lost is not None else None
             yield from self._missing("lane", few_records, "rejected record", "in the lane", exact, rest)
-        elif few_records:
-            where = "in the lane" if self.expired is None else "in the lane when it expired"
-            yield from self._surplus("lane", in_lane, "record", where, rejected, "rejected", partitions)
+        elif few_records < 0:
+            yield from self._surplus("lane", _count(lane), "record", "in the lane", rejected, "rejected", partitions)
 
     def _written_of(self, gaps: dict[Partition, Spans]) -> dict[Partition, Spans]:
         """What the batch's own commit wrote of the offsets that are missing; nothing where its files are gone."""
@@ -204,6 +211,8 @@ class Batch:
         }
         if any(lost.values()):
             for partition, spans in lost.items():
+                if not spans:
+                    continue
                 yield self._difference("rows", "missing", what, partition, spans, cause=cause)
         else:
             yield self._difference("rows", "missing" if held < self.entry.accepted else "surplus", f"{what}{cause}")

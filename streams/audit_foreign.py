@@ -36,7 +36,10 @@ class ForeignCommit:
 
     def touched(self) -> set[str]:
         """The runs of which it took or brought rows."""
-        return {run_id for run_id, _, _ in (*self._changed(self.before, self.after), *self._changed(self.after, self.before))}
+        return {
+            run_id
+            for run_id, _, _ in (*self._changed(self.before, self.after), *self._changed(self.after, self.before))
+        }
 
     def difference(self, table: str, name_of_run: Callable[[str], str]) -> Difference:
         """The sentence about it."""

@@ -124,5 +124,3 @@ def _was(spans: Spans) -> str:
 
 def _them(spans: Spans) -> str:
     return "it" if len(spans) == 1 else "them"
-
-

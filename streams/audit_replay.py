@@ -66,7 +66,7 @@ class Replay:
         return all(self._is_present(file, present) for file in files)
 
     def lasting(self) -> set[int]:
-        """The foreign commits whose effect is still there: rows of theirs are in the table, or rows they took are not."""
+        """The foreign commits that still show: rows that they brought are there, or rows that they took are not."""
         present = self._present()
         found = {version for file in self.live for version in self._tainted[file]}
         left = [file for file in self._good if not self._is_present(file, present)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from checkpoints.audit_state import Difference
+from checkpoints.audit_state import Difference, Kind
 from checkpoints.ledger import LedgerEntry
 from checkpoints.spans import NONE, Spans
 from sinks.holdings import Held, Partition
@@ -25,15 +25,18 @@ class Places:
         self._table = table
         self._redriven = redriven
         self._in_lane: dict[Partition, Spans] = {}
-        self._seen: dict[Partition, list[tuple[Spans, str]]] = {}
+        self._seen: dict[Partition, Spans] = {}
+        self._holders: dict[Partition, list[tuple[Spans, str]]] = {}
         self.wanted: dict[Partition, Spans] = dict(shared)
         for _, _, held in redriven:
             for partition, rows in held.items():
                 self.wanted[partition] = self.wanted.get(partition, NONE) | rows.offsets
 
-    def concerns(self, ranges: Mapping[Partition, Spans]) -> bool:
-        """Whether a batch of these ranges may hold one of the offsets."""
-        return any(spans & self.wanted.get(partition, NONE) for partition, spans in ranges.items())
+    def concerns(self, entry: LedgerEntry) -> bool:
+        """Whether a batch or a redrive may hold one of the offsets; a redrive does not say which it appended."""
+        if entry.step == "redrive":
+            return bool(self.wanted)
+        return any(spans & self.wanted.get(partition, NONE) for partition, spans in spans_of(entry).items())
 
     def visit(
         self, version: int, entry: LedgerEntry, rows: Held, lane: Held, expired: int | None
@@ -44,13 +47,14 @@ class Places:
             mine = held.offsets & self.wanted.get(partition, NONE)
             if not mine:
                 continue
-            before = self._seen.setdefault(partition, [])
-            for theirs, other in before:
-                if common := mine & theirs:
-                    what = counted(len(common), "offset is", "offsets are")
-                    text = f"{place(partition)}: {what} in the table as rows of {other} too: {offsets(common)}"
-                    yield self._difference("twice", version, entry, partition, common, f"{name}: {text}")
-            before.append((mine, name))
+            holders = self._holders.setdefault(partition, [])
+            if again := mine & self._seen.get(partition, NONE):
+                others = ", ".join(sorted(other for theirs, other in holders if again & theirs))
+                what = counted(len(again), "offset is", "offsets are")
+                text = f"{place(partition)}: {what} in the table as rows of {others} too: {offsets(again)}"
+                yield self._difference("twice", version, entry, partition, again, f"{name}: {text}")
+            self._seen[partition] = self._seen.get(partition, NONE) | mine
+            holders.append((mine, name))
         known = {partition: records.offsets for partition, records in lane.items()}
         # Of a lane that has expired only the number is known.
         for partition, spans in (known if expired is None else spans_of(entry)).items():
@@ -69,10 +73,10 @@ class Places:
                     yield self._difference("lane", version, entry, partition, stray, text)
 
     def _difference(
-        self, kind: str, version: int, entry: LedgerEntry, partition: Partition, spans: Spans, text: str
+        self, kind: Kind, version: int, entry: LedgerEntry, partition: Partition, spans: Spans, text: str
     ) -> Difference:
         return Difference(
-            kind="twice" if kind == "twice" else "lane",
+            kind=kind,
             subject="elsewhere",
             text=f"{self._table} {text}",
             version=version,
@@ -83,5 +87,3 @@ class Places:
             partition=partition[1],
             offsets=str(spans),
         )
-
-

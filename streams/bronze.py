@@ -24,7 +24,7 @@ from streams.breaker import Breaker
 from streams.handover import Handover
 from streams.judged import Judged, hold
 from streams.learning import Learner
-from streams.outcomes import Stamp, outcomes
+from streams.outcomes import Stamp, lane_columns, outcomes
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class BronzeStep:
             self._check_same(held, entry)
             return BatchOutcome(entry, skipped=True, reasons={}, handover=None)
         # 2
+        self.learner.begin()
         stamp = Stamp(entry.run_id, planned.clock)
         in_driver = planned.width <= self.small_batch_rows
         judged, handed_on = self._judge(records, stamp, in_driver=in_driver), False
@@ -115,7 +116,7 @@ class BronzeStep:
             # 4
             folder = lane.folder(self.lake, self.spec.table, entry.run_date, entry.run_id)
             if tally.rejected:
-                judged.write_lane(self.lake, folder)
+                judged.write_rejected(self.lake, folder, lane_columns(self.decoder))
             else:
                 lane.clear(self.lake, folder)
             # 5

@@ -5,24 +5,31 @@ Every function here is DataFrame to DataFrame; nothing is read or written.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
 from schemas import columns as c
 from schemas import debezium
+from schemas.rules import RowRule
 from schemas.spec import ChangeSpec
 
 TRUNCATED = "__truncated"
+VIOLATIONS = "__violations"
 
 _COORDINATES = (c.TOPIC, c.PARTITION, c.OFFSET)
 
 
-def canonical_changes(bronze: DataFrame, spec: ChangeSpec) -> DataFrame:
+def canonical_changes(
+    bronze: DataFrame, spec: ChangeSpec, rules: Sequence[RowRule] = (), rest: Mapping[str, str] | None = None
+) -> DataFrame:
     """Bronze rows as changes.
 
-    Columns out: those of `select`, `_sequence` STRUCT, `_deleted` BOOLEAN, the ingest metadata of the bronze row, its
-    Kafka coordinates, and `__truncated` BOOLEAN for a row that empties the table (its keys are null).
+    Columns out: those of `select` and of `rest` (name -> SQL), `_sequence` STRUCT, `_deleted` BOOLEAN, the ingest
+    metadata of the bronze row, its Kafka coordinates, `__truncated` BOOLEAN for a row that empties the table (its keys
+    are null), and `__violations` for a change that the table can not take: one without a key, or that breaks a rule.
     """
     return (
         bronze.transform(_with_flags, spec)
@@ -33,18 +40,20 @@ def canonical_changes(bronze: DataFrame, spec: ChangeSpec) -> DataFrame:
                 F.col(_key_name(name)).alias(name) if name in spec.keys else F.expr(sql).alias(name)
                 for name, sql in spec.select.items()
             ),
+            *(F.expr(sql).alias(name) for name, sql in (rest or {}).items()),
             _sequence(spec).alias(c.SEQUENCE),
             c.DELETED,
             *c.INGEST_METADATA,
             *_COORDINATES,
             TRUNCATED,
         )
+        .withColumn(VIOLATIONS, _violations(spec, rules))
     )
 
 
-def has_all_keys(spec: ChangeSpec) -> Column:
-    """Whether no key column is null."""
-    return F.expr(" AND ".join(f"`{key}` IS NOT NULL" for key in spec.keys))
+def is_taken() -> Column:
+    """Whether a change of a key goes into the table."""
+    return F.col(VIOLATIONS).isNull() & ~F.col(TRUNCATED)
 
 
 def newest_per_key(changes: DataFrame, spec: ChangeSpec) -> DataFrame:
@@ -78,6 +87,22 @@ def _without_rowless_events(bronze: DataFrame) -> DataFrame:
     return bronze.where(F.col(debezium.OP).isin(*debezium.ROW_OPS) | F.col(TRUNCATED))
 
 
+def _violations(spec: ChangeSpec, rules: Sequence[RowRule]) -> Column:
+    """What a change breaks; null for one that breaks nothing. A deletion has no row that rules could be about."""
+    keyless = F.expr(" OR ".join(f"`{key}` IS NULL" for key in spec.keys))
+    broken = [_violation("key.null", "", keyless)]
+    for rule in rules:
+        is_broken = ~F.col(c.DELETED) & F.coalesce(F.expr(rule.broken()), F.lit(False))
+        broken.append(_violation(rule.code, f"/{rule.column}", is_broken))
+    found = F.array_compact(F.array(*broken))
+    return F.when(~F.col(TRUNCATED) & (F.size(found) > 0), found)
+
+
+def _violation(rule: str, pointer: str, broken: Column) -> Column:
+    fields = {"rule": rule, "pointer": pointer, "schema_path": ""}
+    return F.when(broken, F.struct(*(F.lit(value).alias(name) for name, value in fields.items())))
+
+
 def _key_name(column: str) -> str:
     return f"__key_{column}"
 
@@ -104,7 +129,8 @@ def _sequence(spec: ChangeSpec) -> Column:
     return F.struct(*declared, *position)
 
 
-def change_columns(spec: ChangeSpec, changes: StructType, *, with_deleted: bool) -> StructType:
+def change_columns(changes: StructType, *, with_deleted: bool) -> StructType:
     """The columns of the table that these changes are kept in."""
-    names = [*spec.select, c.SEQUENCE, *([c.DELETED] if with_deleted else []), *c.INGEST_METADATA]
+    own = changes.names[: changes.names.index(c.SEQUENCE)]
+    names = [*own, c.SEQUENCE, *([c.DELETED] if with_deleted else []), *c.INGEST_METADATA]
     return StructType([StructField(name, changes[name].dataType) for name in names])

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table as Grid
 
 from schemas.loader import load
-from streams.commands import errors
+from streams.commands import audit, contract, errors, redrive
 from streams.commands.common import (
     DONE,
     FAILED,
@@ -36,6 +36,10 @@ app = typer.Typer(
 stack_app = typer.Typer(help="The embedded Kafka, PostgreSQL and Debezium, to try things out on.", no_args_is_help=True)
 app.add_typer(stack_app, name="stack")
 app.add_typer(errors.app, name="errors")
+errors.app.command("redrive")(redrive.redrive)
+errors.app.command("admit")(redrive.admit)
+app.add_typer(contract.app, name="contract")
+app.command("audit")(audit.audit_command)
 
 
 @app.command()

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from schemas.errors import SluiceError
+from schemas.errors import SluiceError, WrongUsage
+from schemas.suggest import did_you_mean
 
 
 class Held(SluiceError):
     """A batch is held back: nothing of it was written, and nothing is lost. A person has to decide."""
+
+
+class NoLane(WrongUsage):
+    """A table that takes no records, and so rejects none."""
+
+    def __init__(self, table: str, known: Sequence[str]) -> None:
+        self.table = table
+        super().__init__(f"`{table}` has no error lane. {did_you_mean(table, known, 'Name a bronze or silver table.')}")
 
 
 class TooManyRejects(Held):

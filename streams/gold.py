@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -32,6 +33,7 @@ class QueryRecipe:
     """The rows that a spec's query gives."""
 
     spec: DerivedSpec
+    follows_columns: ClassVar[bool] = False
 
     @property
     def grain(self) -> tuple[str, ...]:
@@ -66,6 +68,7 @@ class VersionsRecipe:
     """The versions of each key of a history."""
 
     spec: Scd2Spec
+    follows_columns: ClassVar[bool] = True
 
     @property
     def grain(self) -> tuple[str, ...]:

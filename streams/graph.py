@@ -10,7 +10,6 @@ from pyspark.sql import SparkSession
 from checkpoints import offsets
 from checkpoints.errors import CheckpointBehind, CheckpointLost
 from checkpoints.lake import Lake
-from schemas.decode import Decoder
 from schemas.errors import InvalidPipeline, Problem
 from schemas.pipeline import Pipeline
 from schemas.settings import Settings
@@ -22,6 +21,7 @@ from streams.explain import explain
 from streams.gold import QueryRecipe, VersionsRecipe
 from streams.learning import Learner
 from streams.refresh import RefreshStep
+from streams.registry import registry_for
 from streams.silver import ChangeStep
 from streams.steps import Step
 
@@ -41,6 +41,7 @@ class Graph:
         """The steps; nothing is read or written yet but the generations of the checkpoints."""
         lake = Lake.at(settings.lake)
         tables = Tables(lake, pipeline.order)
+        registry = registry_for(pipeline, settings)
         bronze: dict[str, BronzeStep] = {}
         below: dict[str, Step] = {}
         for name in pipeline.order:
@@ -50,7 +51,7 @@ class Graph:
                     contract = pipeline.contract_of(spec)
                     bronze[name] = BronzeStep(
                         spec,
-                        Learner(Decoder.of(spec, contract)),
+                        Learner(spec, contract, pipeline.writer_schema_of(spec), registry),
                         tables[name],
                         lake,
                         lake.generation(name),
@@ -60,7 +61,9 @@ class Graph:
                     )
                 case CurrentSpec() | HistorySpec():
                     upstream = tables[spec.from_]
-                    below[name] = ChangeStep(spec, tables[name], upstream, lake, settings.small_batch_rows)
+                    below[name] = ChangeStep(
+                        spec, tables[name], upstream, lake, settings.small_batch_rows, pipeline.rules.get(name, ())
+                    )
                 case Scd2Spec() | DerivedSpec():
                     recipe = VersionsRecipe(spec) if isinstance(spec, Scd2Spec) else QueryRecipe(spec)
                     upstreams = tuple(tables[upstream] for upstream in spec.upstreams)

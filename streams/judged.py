@@ -26,9 +26,9 @@ from streams.outcomes import (
     DROPPED,
     NEW_FIELDS,
     VIOLATIONS,
+    LaneColumn,
     accepted_rows,
     bronze_names,
-    lane_columns,
     rejected_records,
 )
 from streams.tally import Count, Tally
@@ -48,8 +48,8 @@ class Judged(Protocol):
     def new_fields(self) -> dict[tuple[str, ...], set[str]]:
         """The fields that no column knows, by path, with the types that they were seen to have."""
 
-    def write_lane(self, lake: Lake, path: str) -> None:
-        """Write the rejected records into this folder, anew."""
+    def write_rejected(self, lake: Lake, path: str, columns: list[LaneColumn]) -> None:
+        """Write the rejected records into this folder, anew, with these fields."""
 
     def append(self, table: Table, commit: Commit) -> int:
         """Append the accepted rows; the table's version."""
@@ -105,13 +105,13 @@ class _InDriver:
             seen.setdefault(tuple(path), set()).add(kind)
         return seen
 
-    def write_lane(self, lake: Lake, path: str) -> None:
+    def write_rejected(self, lake: Lake, path: str, columns: list[LaneColumn]) -> None:
         rejected = self._rows.filter(pc.is_valid(self._rows[VIOLATIONS]))
-        columns: dict[str, Any] = {
+        fields: dict[str, Any] = {
             name: rejected[column] if column else pa.repeat(constant, len(rejected))
-            for name, column, constant in lane_columns(self._decoder)
+            for name, column, constant in columns
         }
-        lane.write(lake, path, pa.table(columns))
+        lane.write(lake, path, pa.table(fields))
 
     def append(self, table: Table, commit: Commit) -> int:
         return engine.append(table, self._accepted(), commit)
@@ -160,9 +160,9 @@ class _InSpark:
             seen.setdefault(tuple(row["field"]["path"]), set()).add(row["field"]["type"])
         return seen
 
-    def write_lane(self, lake: Lake, path: str) -> None:
+    def write_rejected(self, lake: Lake, path: str, columns: list[LaneColumn]) -> None:
         del lake
-        lane.replace(path, rejected_records(self._rows, self._decoder))
+        lane.replace(path, rejected_records(self._rows, columns))
 
     def append(self, table: Table, commit: Commit) -> int:
         return engine.append(table, accepted_rows(self._rows, self._decoder), commit)

@@ -45,9 +45,13 @@ class Metrics:
     lag_records: Gauge
     upstream_lag_versions: Gauge
     query_up: Gauge
+    query_held: Gauge
+    contracts_refused: Gauge
     table_up: Gauge
     restarts: Counter
     last_commit: Gauge
+    audit_differences: Gauge
+    last_audit: Gauge
 
     @classmethod
     def create(cls, version: str) -> "Metrics":
@@ -99,6 +103,17 @@ class Metrics:
                 ["query"],
                 registry=registry,
             ),
+            query_held=Gauge(
+                "sluice_query_paused",
+                "1 while the query holds a batch back until a person decides: too many rejects, a frozen schema.",
+                ["query"],
+                registry=registry,
+            ),
+            contracts_refused=Gauge(
+                "sluice_contracts_refused",
+                "1 while the contracts in the pipeline's folder are not taken up, since they break something.",
+                registry=registry,
+            ),
             table_up=Gauge(
                 "sluice_table_up",
                 "1 while the table takes its batches, 0 after one failed until one is committed again.",
@@ -115,6 +130,18 @@ class Metrics:
                 "sluice_last_commit_timestamp_seconds",
                 "When the table was last committed to, in seconds since 1970.",
                 ["layer", "table"],
+                registry=registry,
+            ),
+            audit_differences=Gauge(
+                "sluice_audit_differences",
+                "Differences between the ledger and what the bronze table and its lane hold; 0 is as it should be.",
+                ["table"],
+                registry=registry,
+            ),
+            last_audit=Gauge(
+                "sluice_last_audit_timestamp_seconds",
+                "When an audit of the bronze table last came to its end, in seconds since 1970.",
+                ["table"],
                 registry=registry,
             ),
         )
@@ -161,6 +188,16 @@ class Metrics:
         self.restarts.labels(query)
 
     @_recording
+    def contracts(self, *, refused: bool) -> None:
+        """Changed contracts were looked at, and taken up or refused."""
+        self.contracts_refused.set(refused)
+
+    @_recording
+    def query_paused(self, query: str, *, paused: bool) -> None:
+        """The query holds a batch back until a person decides, or goes on."""
+        self.query_held.labels(query).set(paused)
+
+    @_recording
     def query_restarted(self, query: str) -> None:
         """The query is started again after a failure."""
         self.restarts.labels(query).inc()
@@ -179,3 +216,9 @@ class Metrics:
     def upstream_lag(self, table: str, upstream: str, versions: int) -> None:
         """The table is this many versions behind its upstream."""
         self.upstream_lag_versions.labels(table, upstream).set(max(versions, 0))
+
+    @_recording
+    def audited(self, table: str, differences: int) -> None:
+        """The bronze table was audited, with this many differences found or remembered."""
+        self.audit_differences.labels(table).set(differences)
+        self.last_audit.labels(table).set(time.time())

@@ -19,6 +19,8 @@ VIOLATIONS: Final = "__violations"
 DROPPED: Final = "__dropped"
 NEW_FIELDS: Final = "__new_fields"
 
+LaneColumn = tuple[str, str | None, object]
+
 _VERDICT: Final = "__verdict"
 _SIZE_RULE: Final = "record.size"
 
@@ -79,7 +81,7 @@ def accepted_rows(judged: DataFrame, decoder: Decoder) -> DataFrame:
     return judged.where(F.col(VIOLATIONS).isNull() & F.col(DROPPED).isNull()).select(*bronze_names(decoder))
 
 
-def lane_columns(decoder: Decoder) -> list[tuple[str, str | None, object]]:
+def lane_columns(decoder: Decoder) -> list[LaneColumn]:
     """The lane's fields in order: name, the column of `outcomes` that it is, or else the constant."""
     contract = decoder.contract
     return [
@@ -101,13 +103,16 @@ def lane_columns(decoder: Decoder) -> list[tuple[str, str | None, object]]:
     ]
 
 
-def rejected_records(judged: DataFrame, decoder: Decoder) -> DataFrame:
-    """The rejected records as the lane keeps them: raw bytes, position, what was broken, under which contract."""
+def verdict_columns(decoder: Decoder) -> list[LaneColumn]:
+    """Of the lane's fields those of a verdict on a record that was judged again."""
+    names = {"topic", "partition", "offset", "violations", "contract", "contract_version", "contract_hash", "ingest_ts"}
+    return [column for column in lane_columns(decoder) if column[0] in names]
+
+
+def rejected_records(judged: DataFrame, columns: list[LaneColumn]) -> DataFrame:
+    """The rejected records with these fields."""
     return judged.where(F.col(VIOLATIONS).isNotNull()).select(
-        *(
-            (F.col(column) if column else F.lit(constant)).alias(name)
-            for name, column, constant in lane_columns(decoder)
-        )
+        *((F.col(column) if column else F.lit(constant)).alias(name) for name, column, constant in columns)
     )
 
 

@@ -11,18 +11,22 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
+from schemas.contract import Contract
+from schemas.errors import SluiceError
 from schemas.settings import Settings
 from streams import logs
 from streams.backoff import Backoff
 from streams.bronze import BatchOutcome, BronzeStep
+from streams.errors import Held
 from streams.explain import explain
 from streams.handover import Handover
 from streams.metrics import Metrics
+from streams.registry import RegistryUnavailable
 from streams.sources import Brokers, kafka_stream
 
 log = logs.get(__name__)
 
-State = Literal["starting", "waiting", "running", "failed", "given up", "done"]
+State = Literal["starting", "waiting", "running", "paused", "failed", "given up", "done"]
 
 _WATCH_SECONDS = 0.2
 
@@ -63,6 +67,9 @@ class QuerySupervisor:
         self._brokers = Brokers(settings.kafka)
         self._stopping = threading.Event()
         self._query: StreamingQuery | None = None
+        self._held: SluiceError | None = None
+        self._resumed = threading.Event()
+        self._contract: Contract | None = None
         self._thread = threading.Thread(target=self._supervise, name=self.name, daemon=True)
 
     def start(self) -> None:
@@ -75,9 +82,25 @@ class QuerySupervisor:
         self._thread.join(timeout_seconds)
         return not self._thread.is_alive()
 
+    @property
+    def step(self) -> BronzeStep:
+        """The step that the query runs."""
+        return self._step
+
+    def admit(self) -> None:
+        """Let the batch that is held back through, and go on."""
+        self._step.breaker.admit()
+        self._resumed.set()
+
+    def adopt(self, contract: Contract) -> None:
+        """Judge by this contract from the next batch on; a query that was held back tries again."""
+        self._contract = contract
+        self._resumed.set()
+
     def drain(self) -> None:
         """Begin no further batch."""
         self._stopping.set()
+        self._resumed.set()
 
     def stop(self, deadline: float) -> bool:
         """Drain, and wait for the batch in hand until the deadline (monotonic); then interrupt it. Whether it ended."""
@@ -97,7 +120,7 @@ class QuerySupervisor:
                 try:
                     self._run_query()
                 except Exception as error:  # noqa: BLE001 - whatever fails here fails this query alone
-                    if self._stopping.is_set() or not self._failed(error):
+                    if self._stopping.is_set() or not (self._pause() or self._failed(error)):
                         break
                 else:
                     break
@@ -128,6 +151,7 @@ class QuerySupervisor:
             raise Draining
         self.busy_since = began = time.monotonic()
         try:
+            self._take_contract()
             with logs.context(query=self.name, table=self.name, batch_id=batch_id):
                 outcome = self._step.run(records, batch_id)
                 try:
@@ -137,8 +161,18 @@ class QuerySupervisor:
                     if outcome.handover is not None:
                         outcome.handover.rows.release()
                 self._backoff.succeeded()
+        except (Held, RegistryUnavailable) as error:
+            # It comes back through the JVM as text.
+            self._held = error
+            raise
         finally:
             self.busy_since = None
+
+    def _take_contract(self) -> None:
+        contract, self._contract = self._contract, None
+        if contract is not None:
+            self._step.learner.adopt(contract, self._step.table)
+            log.info("contract taken up", contract=contract.name, version=contract.version)
 
     def _report(self, outcome: BatchOutcome, seconds: float) -> None:
         entry = outcome.entry
@@ -183,6 +217,34 @@ class QuerySupervisor:
             log.warning("waiting", reason=missing, retry_seconds=wait)
             self._stopping.wait(wait)
         return False
+
+    def _pause(self) -> bool:
+        """Wait where the batch was held back on purpose, until something has changed; whether to try again."""
+        held, self._held = self._held, None
+        if held is None:
+            return False
+        if self._once and isinstance(held, RegistryUnavailable):
+            return False
+        self._metrics.query_state(self.name, up=False)
+        self.problem = str(held)
+        if self._once:
+            self.state = "given up"
+            log.error("query given up", error=self.problem)
+            self._stopping.set()
+            return True
+        if isinstance(held, RegistryUnavailable):
+            self.state = "waiting"
+            wait = self._backoff.failed()
+            log.warning("waiting", reason=self.problem, retry_seconds=wait)
+            self._stopping.wait(wait)
+            return True
+        self.state = "paused"
+        self._metrics.query_paused(self.name, paused=True)
+        log.error("query paused", error=self.problem)
+        self._resumed.wait()
+        self._resumed.clear()
+        self._metrics.query_paused(self.name, paused=False)
+        return True
 
     def _failed(self, error: Exception) -> bool:
         """Note the failure and wait; whether to try again."""

@@ -12,7 +12,7 @@ _TEXT_LIMIT: Final = 8_192
 _ERROR_LIMIT: Final = 500
 
 _NAME: Final = (
-    r"(?:passw(?:or)?d|passphrase|secret|credential|jaas|token(?!iz|s\b)"
+    r"(?:passw(?:or)?d|passphrase|secret|credential|jaas|auth\.user\.info|token(?!iz|s\b)"
     r"|(?:api|access|private|account|encryption)[._-]?key)"
 )
 _SECRET_NAME: Final = re.compile(_NAME, re.IGNORECASE)

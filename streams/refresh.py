@@ -52,6 +52,10 @@ class Recipe(Protocol):
     def grain(self) -> tuple[str, ...]:
         """The columns that tell its rows apart."""
 
+    @property
+    def follows_columns(self) -> bool:
+        """Whether the table takes along columns that appear above it."""
+
     def mapping(self, upstream: str) -> dict[str, str]:
         """Column of the upstream -> column of the table, by which a change there finds the rows here."""
 
@@ -87,7 +91,7 @@ class RefreshStep:
         rows = self.recipe.rows(spark, empty, None)
         metadata = [StructField(name, c.METADATA_TYPES[name]) for name in c.INGEST_METADATA]
         schema = StructType([*rows.schema.fields, *metadata])
-        self.table.ensure(schema, self.recipe.spec.partition_by, additive=False)
+        self.table.ensure(schema, self.recipe.spec.partition_by, additive=self.recipe.follows_columns)
 
     def run(self, spark: SparkSession, handover: Handover | None) -> StepOutcome | None:
         """Recompute what the upstreams' changes touch; harmless to repeat.
@@ -119,6 +123,8 @@ class RefreshStep:
             # 3
             frames = {one.upstream.name: one.upstream.read(spark, one.to) for one in consumed}
             new = self.recipe.rows(spark, frames, keys)
+            if self.recipe.follows_columns:
+                self.table.add_columns(new.schema, clock)
             old = self.table.read(spark).select(*new.columns)
             if keys is not None:
                 old = restricted(old, keys, self.recipe.grain)

@@ -48,7 +48,7 @@ class _Known:
     until: float
 
 
-class _NoCache(_SchemaCache):  # type: ignore[misc]
+class _NoCache(_SchemaCache):
     """The client's own cache is left empty, since ours remembers also what is not there.
 
     It keys by a hash of the whole schema, which confluent-kafka 2.16.0 fails to take where its metadata has tags.
@@ -79,10 +79,14 @@ class SchemaRegistry:
 
         Raises RegistryUnavailable where the registry does not answer, or not as one: then nothing is known of any id.
         """
+        wanted = sorted(set(ids))
+        now = self._clock()
+        known = self._known
+        if all(number in known and known[number].until > now for number in wanted):
+            return {number: known[number].text for number in wanted}  # without waiting for who waits for the registry
         with self._lock:
-            now = self._clock()
-            self._known = {number: known for number, known in self._known.items() if known.until > now}
-            return {number: self._schema(number).text for number in sorted(set(ids))}
+            self._known = {number: one for number, one in self._known.items() if one.until > now}
+            return {number: self._schema(number).text for number in wanted}
 
     def close(self) -> None:
         """Close the connections."""
@@ -122,9 +126,11 @@ class SchemaRegistry:
             subject, version = str(reference.subject), int(reference.version or 0)
             if (subject, version) in found:
                 continue
+            found[subject, version] = ""  # so that a circle comes to an end
             one = self._ask(lambda of=subject, at=version: self._client.get_version(of, at, True))  # type: ignore[misc]
             if one is None or self._references(one.schema, found) is None:
                 return None
+            del found[subject, version]
             found[subject, version] = one.schema.schema_str or ""
         return found
 
@@ -139,8 +145,8 @@ class SchemaRegistry:
             if status in _REFUSED:
                 why = f"refuses the credentials (HTTP {status}); correct `registry.username` and `registry.password`"
                 raise RegistryUnavailable(self.url, why) from None
-            hint = "; is `registry.url` that of a schema registry?" if status == 404 else ""
-            raise RegistryUnavailable(self.url, f"answers with HTTP {status}{hint}".rstrip("?")) from None
+            hint = ", as a schema registry does not; check `registry.url`" if status == 404 else ""
+            raise RegistryUnavailable(self.url, f"answers with HTTP {status}{hint}") from None
         except httpx2.TimeoutException:
             raise RegistryUnavailable(self.url, "does not answer in time") from None
         except (httpx2.HTTPError, OSError) as error:
@@ -197,7 +203,7 @@ def _client(settings: RegistrySettings, url: str) -> SchemaRegistryClient:
         raise InvalidSettings(
             ["registry.ssl_*: The files hold no certificate or key that can be used. They have to be PEM files."]
         ) from None
-    client._cache = _NoCache()
+    client._cache = _NoCache()  # type: ignore[no-untyped-call]
     return client
 
 

@@ -13,14 +13,19 @@ from types import FrameType
 
 from pyspark.sql import SparkSession
 
+from checkpoints.requests import HEARTBEAT_SECONDS, Requests
 from schemas.pipeline import Pipeline
 from schemas.settings import Settings
 from streams import logs, session
+from streams.audit_watch import audit_tables
+from streams.contract_watch import ContractWatch
+from streams.explain import explain
 from streams.graph import Graph
 from streams.handover import Handover
 from streams.health import HealthServer, Probe
 from streams.lag import lag_of
 from streams.metrics import Metrics
+from streams.operations import Operations
 from streams.queries import QuerySupervisor
 from streams.retention import expire_lanes, retention_days
 from streams.sources import Brokers
@@ -30,6 +35,8 @@ from streams.workers import TableWorker
 log = logs.get(__name__)
 
 _LAG_SECONDS = 5.0
+_CONTRACTS_SECONDS = 2.0
+_REQUESTS_SECONDS = 0.5
 _RETENTION_SECONDS = 3600.0
 _ONCE_FAILURES = 2
 _WATCH_SECONDS = 0.2
@@ -90,6 +97,7 @@ class Service:
                     self._stopping.wait()
                 return self._finish()
             finally:
+                Requests(graph.lake).leave()
                 self._ended.set()
                 spark.stop()
 
@@ -137,8 +145,14 @@ class Service:
         for part in self._parts():
             part.start()
         threading.Thread(target=self._watch_lag, args=(graph,), name="lag", daemon=True).start()
+        self._serve_requests(graph, spark)
+        if not self.once:
+            contracts = ContractWatch(self.pipeline, self.queries, self.metrics)
+            self._every(_CONTRACTS_SECONDS, "contracts", contracts.look)
         if any(retention_days(spec, self.settings) for spec in self.pipeline.tables.values()):
             threading.Thread(target=self._watch_retention, args=(graph,), name="retention", daemon=True).start()
+        if self.settings.audit_seconds:
+            threading.Thread(target=self._watch_accounts, args=(graph,), name="audit", daemon=True).start()
         self._started.set()
         log.info("service started", lake=graph.lake.root, queries=len(self.queries), tables=len(graph.tables))
 
@@ -190,6 +204,26 @@ class Service:
             log.error("the JVM ended", exit_code=gateway.proc.returncode, remedy="Start again: nothing is lost.")
             self._on_jvm_lost()
 
+    def _serve_requests(self, graph: Graph, spark: SparkSession) -> None:
+        """Say that this service runs, and carry out what is asked of it."""
+        requests = Requests(graph.lake)
+        requests.announce()
+        operations = Operations(graph, spark, self.queries, self._wake_below)
+        self._every(HEARTBEAT_SECONDS, "presence", requests.announce)
+        self._every(_REQUESTS_SECONDS, "requests", operations.serve)
+
+    def _every(self, seconds: float, name: str, act: Callable[[], None]) -> None:
+        """Act again and again in a thread of its own, whatever fails, until the service stops."""
+
+        def keep_on() -> None:
+            while not self._stopping.wait(seconds):
+                try:
+                    act()
+                except Exception as error:  # noqa: BLE001 - what is beside the data path never ends it
+                    log.warning("not done", what=name, error=explain(error))
+
+        threading.Thread(target=keep_on, name=name, daemon=True).start()
+
     def _watch_lag(self, graph: Graph) -> None:
         brokers = Brokers(self.settings.kafka)
         while not self._stopping.wait(_LAG_SECONDS):
@@ -203,6 +237,11 @@ class Service:
         while not self._stopping.is_set():
             expire_lanes(graph.lake, self.pipeline, self.settings, datetime.now(UTC).date())
             self._stopping.wait(_RETENTION_SECONDS)
+
+    def _watch_accounts(self, graph: Graph) -> None:
+        """Audit the bronze tables, every `audit_seconds`."""
+        while not self._stopping.wait(self.settings.audit_seconds):
+            audit_tables(graph.lake, graph.bronze, self.metrics, self._stopping.is_set)
 
     @contextlib.contextmanager
     def _health_served(self) -> Iterator[None]:

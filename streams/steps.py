@@ -86,17 +86,20 @@ def pending(table: Table, upstream: Table, step: str) -> Pending:
 
 def entry_for(
     table: Table,
-    step: Literal["merge", "history", "refresh", "position"],
-    source: Literal["memory", "feed", "full"],
+    step: Literal["merge", "history", "refresh", "position", "redrive"],
+    source: Literal["memory", "feed", "full", "lane"],
     clock: datetime,
     consumed: Sequence[Pending],
 ) -> LedgerEntry:
-    """The entry of a step that consumes these versions; its run id is the same whenever it is run again."""
+    """The entry of a step that consumes these versions.
+
+    Its run id follows from where the step begins: run again after a crash, it may take up more, under the same id.
+    """
     generation = table.generation()
     return LedgerEntry(
         table=table.name,
         step=step,
-        run_id=ledger.run_id(table.name, generation, *(f"{one.upstream.name}@{one.to}" for one in consumed)),
+        run_id=ledger.run_id(table.name, generation, *(f"{one.upstream.name}@{one.position}" for one in consumed)),
         clock=clock,
         generation=generation,
         engine="none",

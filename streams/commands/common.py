@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from deploy import DeployError
-from schemas.errors import InvalidPipeline, InvalidSettings, SluiceError
+from schemas.errors import InvalidPipeline, InvalidSettings, SluiceError, WrongUsage
 from schemas.settings import Settings
 from schemas.settings_sources import load_settings
 from streams import logs
@@ -52,7 +52,7 @@ def reporting(command: Callable[_P, int | None]) -> Callable[_P, None]:
     def run(*args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
             code = command(*args, **kwargs) or DONE
-        except (InvalidPipeline, InvalidSettings) as error:
+        except (InvalidPipeline, InvalidSettings, WrongUsage) as error:
             err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
             code = WRONG
         except (SluiceError, DeployError) as error:

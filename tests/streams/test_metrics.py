@@ -101,6 +101,7 @@ def families(metrics: Metrics) -> list[Metric]:
     metrics.table_state("t", up=True)
     metrics.lag("q", "t", 0, 1)
     metrics.upstream_lag("t", "u", 1)
+    metrics.audited("t", 1)
     return list(metrics.registry.collect())
 
 
