@@ -11,6 +11,7 @@ Both may be deleted: the next audit then looks at everything.
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Mapping
 from typing import Literal
 
@@ -170,6 +171,7 @@ def _write(lake: Lake, file: str, text: bytes) -> None:
     filesystem, path = lake.filesystem(file)
     filesystem.create_dir(path.rpartition("/")[0], recursive=True)
     # Moved into place: a state that is cut short would make the next audit begin anew.
-    with filesystem.open_output_stream(f"{path}.tmp") as stream:
+    part = f"{path}.{uuid.uuid4().hex}.part"
+    with filesystem.open_output_stream(part) as stream:
         stream.write(text)
-    filesystem.move(f"{path}.tmp", path)
+    filesystem.move(part, path)

@@ -5,7 +5,7 @@ Pure, without any input or output: it runs in Spark's Python workers. `avro_form
 | code                  | the record's bytes ...                                                       |
 |-----------------------|------------------------------------------------------------------------------|
 | `avro.magic`          | do not begin with the magic byte 0 and a schema id                           |
-| `avro.schema_unknown` | name a schema id that the registry does not have                             |
+| `avro.schema_unknown` | name a schema id that the registry does not have, or not all that it refers to |
 | `avro.schema_invalid` | name a schema that is none, or that could blow up a few bytes without bounds |
 | `avro.truncated`      | end before the record does, or are not of its schema                         |
 | `avro.trailing`       | go on after the record                                                       |

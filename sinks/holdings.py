@@ -24,6 +24,7 @@ NOWHERE: Partition = ("", -1)
 
 _COLUMNS = {c.BATCH_ID: pa.string(), c.TOPIC: pa.string(), c.PARTITION: pa.int32(), c.OFFSET: pa.int64()}
 _PIECE_ROWS = 1 << 18
+_PIECE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ class Holdings:
         return bool(self._filesystem.get_file_info(self._place(file)).type == fs.FileType.File)
 
     def read(self, file: DataFile, version: int, only: Collection[str] | None = None) -> dict[str, Held] | None:
-        """Run id -> its rows in a file that is part of the table at `version`; None where it is not on disk.
+        """Run id -> its rows in a file that is part of the table at `version`; None where it is missing or damaged.
 
         With `only`, the rows of these runs; a file whose footer rules them out is not read. Rows without a `_batch_id`
         are under "".
@@ -117,6 +118,10 @@ class Holdings:
                 return _read(parquet, file, kept, only)
         except FileNotFoundError:
             return None
+        except (pa.ArrowInvalid, OSError):
+            # Of damaged bytes and of a file system that fails Arrow says the same: only the first can be read as bytes.
+            self._read_bytes(file)
+            return None
 
     def scan(self, files: Iterable[DataFile], version: int, only: Collection[str] | None = None) -> Scan:
         """The rows of many files together, as `read` gives them."""
@@ -130,6 +135,11 @@ class Holdings:
             for run_id, held in found.items():
                 add_up(runs.setdefault(run_id, {}), held)
         return Scan(runs, tuple(missing))
+
+    def _read_bytes(self, file: DataFile) -> None:
+        with self._filesystem.open_input_stream(self._place(file)) as stream:
+            while stream.read(_PIECE_BYTES):
+                pass
 
     def _place(self, file: DataFile) -> str:
         if "://" in file.path:  # a shallow clone names the files of another table
@@ -150,7 +160,7 @@ class Holdings:
 
 @dataclass(frozen=True)
 class Scan:
-    """Rows by run of several files, and those of the files that are not on disk."""
+    """Rows by run of several files, and those of the files that are missing or damaged."""
 
     runs: dict[str, Held]
     missing: tuple[DataFile, ...]

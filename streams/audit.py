@@ -61,14 +61,15 @@ def audit(lake: Lake, table: str, *, full: bool = False, since: datetime | None 
         run.run()
         return _result(table, run, run.differences.values())
     for _ in range(_ATTEMPTS):
-        run, state = _audit(lake, table, full=full)
-        if audit_state.save(lake, table, state, run.marks.changed):
+        run, saved, state = _audit(lake, table, full=full)
+        is_news = saved is None or state.model_copy(update={"revision": saved.revision}) != saved
+        if not (is_news or run.marks.changed) or audit_state.save(lake, table, state, run.marks.changed):
             break
         # Another audit came to its end meanwhile: what it found must not be forgotten, so go on from there.
     return _result(table, run, state.differences)
 
 
-def _audit(lake: Lake, table: str, *, full: bool) -> tuple[AuditRun, AuditState]:
+def _audit(lake: Lake, table: str, *, full: bool) -> tuple[AuditRun, AuditState | None, AuditState]:
     at = DeltaTable(lake.table(table))
     version, table_id = int(at.version()), str(at.metadata().id)
     saved = audit_state.load(lake, table)
@@ -91,7 +92,7 @@ def _audit(lake: Lake, table: str, *, full: bool) -> tuple[AuditRun, AuditState]
         lanes=run.marks.days,
         differences=found,
     )
-    return run, state
+    return run, saved, state
 
 
 def _first_after(log: CommitLog, version: int, since: datetime) -> int:

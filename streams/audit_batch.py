@@ -22,9 +22,9 @@ def _nothing_known() -> Held | None:
 class Batch:
     """A batch of the ledger with what is held of it.
 
-    `lane` are the records of its lane; `expired` how many there were, where they have been let go. `lost` are the
-    batch's files that the table has and the disk has not; `written` gives the rows that its own commit wrote, where
-    they are no longer the table's and the files are still there: which of them are missing can then be told exactly.
+    `lane` are the records of its lane; `expired` how many there were, where they have been let go. `lost` are those of
+    its files that are missing or damaged; `written` gives the rows that its own commit wrote, as long as all files are
+    there: which of them the table no longer has can then be told exactly.
     """
 
     table: str
@@ -143,7 +143,7 @@ class Batch:
         lost: dict[Partition, Spans] | None = {}
         if few_rows > 0:
             lost = _exactly(few_rows, gaps) or _exactly(few_rows, self._written_of(gaps))
-            cause = f"; {', '.join(self.lost)} is not on disk" if self.lost else ""
+            cause = f"; {', '.join(self.lost)} is missing or damaged" if self.lost else ""
             yield from self._missing("rows", few_rows, "accepted row", "in the table", lost, gaps, cause)
         elif few_rows < 0:
             yield from self._surplus("rows", _count(rows), "row", "in the table", accepted, "accepted", partitions)
@@ -203,7 +203,7 @@ class Batch:
             return
         what = f"{counted(held, 're-driven row is', 're-driven rows are')} in the table"
         what += f", where {self.entry.accepted} {_was(self.entry.accepted)} accepted"
-        cause = f"; {', '.join(self.lost)} is not on disk" if self.lost else ""
+        cause = f"; {', '.join(self.lost)} is missing or damaged" if self.lost else ""
         written = self.written() if held < self.entry.accepted else None
         lost = {
             partition: rows.offsets - self.rows.get(partition, NO_ROWS).offsets

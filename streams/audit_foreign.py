@@ -18,7 +18,7 @@ class ForeignCommit:
     """What a foreign commit did, by run and partition.
 
     `before` are the rows of the files that it took away, `after` those of the files that it added. It is `complete`
-    unless some of these are no longer on disk; what it did to their rows is then not known.
+    unless some of these are missing or damaged; what it did to their rows is then not known.
     """
 
     commit: LogCommit
@@ -50,7 +50,7 @@ class ForeignCommit:
             if (what := self._rows(one, other, name_of_run))
         ]
         if not self.complete:
-            done.append("some of the files that it took away or added are no longer on disk")
+            done.append("some of the files that it took away or added are missing or damaged")
         if not done:
             done.append("rewrote rows; by their offsets none is gone and none is new")
         made = f"{commit.operation}, {commit.at:%Y-%m-%d %H:%M:%S} UTC"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from checkpoints import audit_state
 from checkpoints.audit_state import Difference, LaneDay, LaneMark
 from checkpoints.lake import Lake
+from schemas.errors import SluiceError
 from sinks.lane_holdings import Folder, Lane
 from streams.audit_words import counted, offsets, place
 
@@ -18,8 +19,11 @@ NO_BATCH = -1
 """In place of a version where no batch has the folder."""
 
 
-class UnknownState(Exception):
+class UnknownState(SluiceError):
     """What an earlier audit kept is not there, or no longer enough: everything has to be looked at."""
+
+    def __init__(self) -> None:
+        super().__init__("The table's log was cut while it was audited. Run the audit again.")
 
 
 @dataclass

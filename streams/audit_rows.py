@@ -25,7 +25,7 @@ class TableRows:
     """The rows of a table at one version, whose newer commits `replay` has followed.
 
     `elsewhere` are rows by run that are in files of no step: laid out anew by OPTIMIZE, or brought by a commit by hand.
-    `missing` are such files that are not on disk.
+    `missing` are such files that are not there, or damaged.
     """
 
     def __init__(self, holdings: Holdings, replay: Replay, version: int) -> None:

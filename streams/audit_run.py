@@ -235,7 +235,7 @@ class AuditRun:
 
     def _lost(self, path: str, rows: int | None) -> Difference:
         held = f", which held {counted(rows, 'row', 'rows')} of several batches," if rows is not None else ""
-        return Difference(kind="file", subject=path, text=f"{self._table}: file {path}{held} is not on disk")
+        return Difference(kind="file", subject=path, text=f"{self._table}: file {path}{held} is missing or damaged")
 
     def _look_for_strays(self, folders: Mapping[LaneKey, Folder]) -> None:
         """Those of the folders that no batch has; with `since` the days before and of it are not known in whole."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,8 +18,9 @@ from schemas.errors import InvalidSettings, SluiceError
 from schemas.pipeline import Pipeline
 from schemas.settings import RegistrySettings, Settings
 
-UNKNOWN_SECONDS: Final = 60.0
-"""How long an id that the registry does not have is not asked for again: a replica may lag behind a producer's."""
+MOST_UNKNOWN: Final = 100
+"""Ids of one batch that the registry may not have before it is asked for no more of them: bytes that are no Avro name a
+new id with each record, and a batch has time for some requests, not for hundreds of thousands."""
 
 _LARGEST_ID: Final = 2**31 - 1
 _NOT_THERE: Final = (40401, 40402, 40403)  # subject, version, schema
@@ -41,11 +40,11 @@ class RegistryUnavailable(SluiceError):
 
 
 @dataclass(frozen=True)
-class _Known:
-    """A schema's text, None where there is none; `until` is when it has to be asked for again."""
+class _Answer:
+    """A schema's text, None where there is none; `is_final` says that it will be the same whenever it is asked for."""
 
     text: str | None
-    until: float
+    is_final: bool
 
 
 class _NoCache(_SchemaCache):
@@ -64,61 +63,66 @@ class _NoCache(_SchemaCache):
 class SchemaRegistry:
     """The schemas of one registry; safe to share between queries. Raises InvalidSettings where it can not be asked.
 
-    A schema never changes under its id, so that one that was found is kept for as long as the driver lives.
+    A schema never changes under its id, so that one that was found is kept for as long as the driver lives. One that
+    was not is asked for again each time: a replica may lag behind a producer's, and a missing schema may be registered.
     """
 
-    def __init__(self, settings: RegistrySettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, settings: RegistrySettings) -> None:
         self.url = _required_url(settings)
-        self._clock = clock
         self._client = _client(settings, self.url)
-        self._known: dict[int, _Known] = {}
+        self._known: dict[int, str | None] = {}
         self._lock = threading.Lock()
 
     def writer_schemas(self, ids: Iterable[int]) -> dict[int, str | None]:
         """The Avro schemas by id, JSON text that stands alone; None for an id that is unknown, or of no Avro schema.
 
-        Raises RegistryUnavailable where the registry does not answer, or not as one: then nothing is known of any id.
+        Unknown is also one that refers to a schema which is not there.
+        After MOST_UNKNOWN that are, the others that are new are taken for unknown as well. Raises RegistryUnavailable
+        where the registry does not answer, or not as one: then nothing is known of any id.
         """
         wanted = sorted(set(ids))
-        now = self._clock()
         known = self._known
-        if all(number in known and known[number].until > now for number in wanted):
-            return {number: known[number].text for number in wanted}  # without waiting for who waits for the registry
+        if all(number in known for number in wanted):
+            return {number: known[number] for number in wanted}  # without waiting for who waits for the registry
         with self._lock:
-            self._known = {number: one for number, one in self._known.items() if one.until > now}
-            return {number: self._schema(number).text for number in wanted}
+            return self._schemas(wanted)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
 
-    def _schema(self, number: int) -> _Known:
-        if not 0 <= number <= _LARGEST_ID:
-            # Such an id no registry gives out, and one that is asked for it may not say so in its own words.
-            return _Known(None, math.inf)
-        if number not in self._known:
-            self._known[number] = self._fetched(number)
-        return self._known[number]
+    def _schemas(self, wanted: list[int]) -> dict[int, str | None]:
+        found: dict[int, str | None] = {}
+        unknown = 0
+        for number in wanted:
+            # Ids beyond 31 bits no registry gives out, and one that is asked for them may not say so in its own words.
+            if number not in self._known and 0 <= number <= _LARGEST_ID and unknown < MOST_UNKNOWN:
+                answer = self._fetched(number)
+                found[number] = answer.text
+                unknown += answer.text is None
+                if answer.is_final:
+                    self._known[number] = answer.text
+            else:
+                found[number] = self._known.get(number)
+        return found
 
-    def _fetched(self, number: int) -> _Known:
-        for_now = self._clock() + UNKNOWN_SECONDS
+    def _fetched(self, number: int) -> _Answer:
         schema = self._ask(lambda: self._client.get_schema(number))
         if schema is None:
-            return _Known(None, for_now)
+            return _Answer(None, is_final=False)
         if schema.schema_type != "AVRO":
-            return _Known(None, math.inf)
+            return _Answer(None, is_final=True)
         text = schema.schema_str or ""
         if not schema.references:
-            return _Known(text, math.inf)
+            return _Answer(text, is_final=True)
         found = self._references(schema, {})
         if found is None:
-            # Without a schema that it refers to it is none, which its records are told when they are read.
-            return _Known(text, for_now)
+            return _Answer(None, is_final=False)  # without a schema that it refers to it is none, for now
         try:
             alone = inlined(json.loads(text), [json.loads(reference) for reference in found.values()])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            return _Known(text, math.inf)
-        return _Known(json.dumps(alone), math.inf)
+            return _Answer(text, is_final=True)
+        return _Answer(json.dumps(alone), is_final=True)
 
     def _references(self, schema: Schema, found: dict[tuple[str, int], str]) -> dict[tuple[str, int], str] | None:
         """The texts of all that a schema refers to, those first that others refer to; None where one is missing."""

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 
 from deploy import DeployError
 from schemas.errors import SluiceError
-from tests.bench import contract
+from tests.bench import contract, decode_routes
 
-BENCHMARKS: dict[str, Callable[[Sequence[str]], int]] = {"contract": contract.main}
+BENCHMARKS: dict[str, Callable[[Sequence[str]], int]] = {"contract": contract.main, "decode": decode_routes.main}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -108,8 +108,9 @@ class Case(ABC):
         self._same("records and last offset", (found.records, found.last_offset), (self.events, last))
         return found
 
-    def _checkpoint(self) -> str:
-        return str(self.folder / "lake" / "_checkpoints" / "bench")
+    @staticmethod
+    def _checkpoint(graph: Graph) -> str:
+        return graph.lake.checkpoint("bench", 0)
 
 
 class Reading(Case):

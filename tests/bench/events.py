@@ -51,11 +51,11 @@ def _template(index: int, breaks: int | None) -> Callable[[int, int, int, int], 
     text = text.replace("%", "%%")
     for number, form in ((_KEY, "%(key)d"), (_TXN, "%(txn)d"), (_LSN, "%(lsn)d"), (_MS, "%(ms)d")):
         text = text.replace(str(number), form)
-    form = text.encode()
-    cut = -len(form) // 3 if breaks == len(_BREAKS) else None
+    filled_in = text.encode()
+    cut = -len(filled_in) // 3 if breaks == len(_BREAKS) else None
 
     def fill(key: int, txn: int, lsn: int, ms: int) -> bytes:
-        return (form % {b"key": key, b"txn": txn, b"lsn": lsn, b"ms": ms})[:cut]
+        return (filled_in % {b"key": key, b"txn": txn, b"lsn": lsn, b"ms": ms})[:cut]
 
     return fill
 

@@ -119,7 +119,7 @@ def test_a_row_deleted_by_hand_whose_file_is_gone_is_told_as_exactly_as_it_can_b
         f"{FIRST}: shop[0]@0-8: 1 accepted row is not in the table, out of offsets 1, 3, 6",
         f"{SECOND}: shop[0]@8-12: 1 accepted row is not in the table: offset 10",
     ]
-    assert "some of the files that it took away or added are no longer on disk" in texts(found)[2]
+    assert "some of the files that it took away or added are missing or damaged" in texts(found)[2]
     assert texts(audit(lake, TABLE, full=True)) == texts(found)
 
 
@@ -263,7 +263,7 @@ def test_a_file_of_the_table_removed_from_disk(lake: Lake, table: Ledgered) -> N
     file.unlink()
     sentence = f"{FOURTH}: shop[0]@12-15: 2 accepted rows are not in the table, out of offsets 12-14"
 
-    assert texts(audited(lake, full=False)) == [f"{sentence}; {file.name} is not on disk"]
+    assert texts(audited(lake, full=False)) == [f"{sentence}; {file.name} is missing or damaged"]
 
     # One of an older batch is found when everything is looked at.
     [older] = DeltaTable(table.table.path, 2).file_uris()[:1]
@@ -280,8 +280,23 @@ def test_a_compacted_file_removed_from_disk(lake: Lake, table: Ledgered) -> None
         f"{FIRST}: shop[0]@0-8: 5 accepted rows are not in the table: offsets 0-1, 4-5, 7",
         f"{FIRST}: shop[1]@0-2: 1 accepted row is not in the table: offset 0",
         f"{SECOND}: shop[0]@8-12: 3 accepted rows are not in the table: offsets 8-10",
-        f"bronze.t: file {Path(file).name}, which held 9 rows of several batches, is not on disk",
+        f"bronze.t: file {Path(file).name}, which held 9 rows of several batches, is missing or damaged",
     ]
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut short", "overwritten"])
+def test_a_damaged_file_of_the_table(damage: str, lake: Lake, table: Ledgered) -> None:
+    first, second = (set(DeltaTable(table.table.path, version).file_uris()) for version in (1, 2))
+    [file] = [Path(uri) for uri in second - first]
+    held = file.read_bytes()
+    overwritten = held[:8] + b"\xff" * (len(held) - 16) + held[-8:]
+    file.write_bytes({"empty": b"", "cut short": held[:-9], "overwritten": overwritten}[damage])
+
+    [one] = texts(audit(lake, TABLE))
+
+    assert one.startswith(
+        f"{SECOND}: shop[0]@8-12: 3 accepted rows are not in the table: offsets 8-10; {file.name} is "
+    )
 
 
 def test_optimize_and_vacuum_are_no_differences(lake: Lake, table: Ledgered, full: bool) -> None:
@@ -533,6 +548,19 @@ def test_a_state_that_can_not_be_used_is_made_anew(damage: str, lake: Lake, tabl
     assert found.files_read == expected.files_read
 
 
+def test_a_log_that_no_longer_reaches_back_tells_nothing_of_older_batches(lake: Lake, table: Ledgered) -> None:
+    table.delta().create_checkpoint()
+    for version in range(3):
+        Path(table.table.path, "_delta_log", f"{version:020d}.json").unlink()
+    table.batch({0: "ar"})
+
+    found = audited(lake, full=True)
+
+    assert (texts(found), found.totals.batches) == ([], 2)
+    table.delta().delete("_offset = 12")
+    assert texts(audit(lake, TABLE))[0] == f"{FOURTH}: shop[0]@12-14: 1 accepted row is not in the table: offset 12"
+
+
 def test_a_table_made_anew_is_audited_anew(lake: Lake, table: Ledgered) -> None:
     audit(lake, TABLE)
     shutil.rmtree(lake.root + "/bronze")
@@ -543,6 +571,14 @@ def test_a_table_made_anew_is_audited_anew(lake: Lake, table: Ledgered) -> None:
     found = audit(lake, TABLE)
 
     assert (texts(found), found.totals.batches) == ([], 1)
+
+
+def test_an_audit_without_news_writes_nothing(lake: Lake, table: Ledgered) -> None:
+    audit(lake, TABLE)
+    before = audit_state.load(lake, TABLE)
+    audit(lake, TABLE)
+
+    assert audit_state.load(lake, TABLE) == before
 
 
 def test_another_audit_that_ends_meanwhile_is_not_overwritten(lake: Lake, table: Ledgered) -> None:

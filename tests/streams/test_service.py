@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import socket
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from confluent_kafka import Producer
 from checkpoints.lake import Lake
 from deploy.embedded.stack import EmbeddedStack
 from tests.support import people
-from tests.support.service import ServiceProcess, is_drained
+from tests.support.service import ServiceProcess, free_port, get, is_drained
 from tests.support.tables import rows_of
 
 pytestmark = pytest.mark.stack
@@ -49,23 +47,6 @@ def service(stack: EmbeddedStack, service_jars: Path, tmp_path: Path) -> Iterato
     yield made
     if made.process is not None and made.process.poll() is None:
         made.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def get(service: ServiceProcess, path: str) -> tuple[int, str]:
-    url = f"http://127.0.0.1:{service.settings['metrics_port']}{path}"
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except OSError:
-        return 0, ""
 
 
 def jvms_of(pid: int) -> list[psutil.Process]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,3 +103,21 @@ class ServiceProcess:
 def is_drained(status: dict[str, dict[str, Any]]) -> bool:
     """Everything on the topics is in every table."""
     return all(one["lag"] == 0 for one in status.values())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def get(service: ServiceProcess, path: str) -> tuple[int, str]:
+    """What the service's health server answers; 0 where it does not."""
+    url = f"http://127.0.0.1:{service.settings['metrics_port']}{path}"
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError:
+        return 0, ""
