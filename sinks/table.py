@@ -16,6 +16,7 @@ from pyspark.sql.types import StructField, StructType
 from checkpoints import ledger, positions
 from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry
+from schemas import columns as c
 from schemas.type_changes import additions, conflicts
 from sinks.commit import Commit
 from sinks.errors import IncompatibleTable
@@ -29,6 +30,8 @@ PROPERTIES = {
 }
 
 CHANGE_TYPE = "_change_type"
+
+_BRONZE_STATISTICS = (c.TOPIC, c.PARTITION, c.OFFSET, c.KAFKA_TS, c.INGEST_TS, c.BATCH_ID)
 
 _FEW_FILES = 100
 
@@ -112,7 +115,7 @@ class Table:
                     self.path,
                     schema=_delta_schema(wanted),
                     partition_by=list(partition_by) or None,
-                    configuration=PROPERTIES,
+                    configuration=_properties(wanted),
                 )
                 return
             if found := self.differences(wanted, partition_by, additive=additive):
@@ -227,6 +230,16 @@ class Tables(Mapping[str, Table]):
     def __len__(self) -> int:
         """How many tables there are."""
         return len(self._tables)
+
+
+def _properties(schema: StructType) -> dict[str, str]:
+    """Delta's properties of a new table; bronze is looked up by place, batch and time, whatever its payload is.
+
+    Delta keeps statistics of the first 32 columns unless told which, and bronze's metadata stands behind the payload.
+    """
+    places = [name for name in _BRONZE_STATISTICS if name in schema.names]
+    is_bronze = len(places) == len(_BRONZE_STATISTICS)
+    return {**PROPERTIES, **({"delta.dataSkippingStatsColumns": ",".join(places)} if is_bronze else {})}
 
 
 def _delta_schema(schema: StructType) -> Schema:

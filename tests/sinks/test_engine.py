@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
@@ -13,6 +14,7 @@ from pyspark.sql import types as T
 from checkpoints import ledger
 from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry
+from schemas.table_columns import with_metadata
 from sinks import engine
 from sinks.commit import Commit
 from sinks.engine import Engine, Merge
@@ -191,6 +193,19 @@ def test_a_table_that_does_not_fit_is_refused(
 
     assert sentence in str(error.value)
     assert table.path in str(error.value)
+
+
+def test_a_bronze_table_keeps_statistics_of_its_places_however_wide_its_payload_is(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    payload = T.StructType([T.StructField(f"c{number}", T.LongType()) for number in range(40)])
+    schema = with_metadata(payload)
+    table = Table("bronze.wide", Lake.at(str(tmp_path)))
+    table.ensure(schema, [], additive=True)
+    rows = spark.createDataFrame([tuple([1] * 40 + ["t", 0, 7] + [None] * (len(schema) - 43))], schema)
+    engine.append(table, rows.toArrow(), Commit({"q": 0}, entry(inserted=1)))
+    [action] = pa.table(table.handle().get_add_actions(flatten=True)).to_pylist()
+    assert (action["min._offset"], action["max._offset"]) == (7, 7)
 
 
 def test_new_columns_are_added_where_that_is_harmless(table: Table, spark: SparkSession) -> None:
