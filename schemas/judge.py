@@ -23,6 +23,7 @@ Only the others are looked at further. Codes are stable and name the rule, never
 from __future__ import annotations
 
 import gc
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -71,14 +72,15 @@ class Judge:
     """How the records of one bronze table are judged; small and picklable, since it travels to the workers.
 
     `strict` is the schema of the records that need no second look, `sure` that of the values which Arrow converts
-    exactly as a batch; `row` is the tree of the fields that the row's
-    columns know, `payload` the type of the columns that a record becomes.
+    exactly as a batch, `key` what the contract says of the key columns alone; `row` is the tree of the fields that the
+    row's columns know, `payload` the type of the columns that a record becomes.
     """
 
     reader: Reader
     contract: Validation
     strict: Validation
     sure: Validation
+    key: Validation
     is_debezium: bool
     describes: Literal["row", "envelope"]
     keys: tuple[str, ...]
@@ -103,7 +105,17 @@ class Judge:
         sure = sure_schema(payload)
         strict = _strict(contract, [sure], row, keys, describes, is_debezium=is_debezium)
         return cls(
-            reader, contract, strict, contract.within(sure), is_debezium, describes, keys, row, payload, on_unknown
+            reader,
+            contract,
+            strict,
+            contract.within(sure),
+            _key(contract, keys, describes),
+            is_debezium,
+            describes,
+            keys,
+            row,
+            payload,
+            on_unknown,
         )
 
     @property
@@ -170,8 +182,8 @@ class Judge:
             return _reject("debezium.image", f"/{side}"), None
         if op == debezium.DELETE:
             # Of the row that is gone only the key is sure: the other fields may be nulls and zeros.
-            nulls = self._null_keys(image, f"/{side}")
-            return (Verdict(nulls), None) if nulls else (Verdict(), record)
+            broken = self._null_keys(image, f"/{side}") or self.key.violations(image, f"/{side}")
+            return (Verdict(broken), None) if broken else (Verdict(), record)
         described = record if self.describes == "envelope" else image
         return self._judge_row(described, image, f"/{side}", record)
 
@@ -277,6 +289,19 @@ def _strict(
         "allOf": [*conditions, *([described] if describes == "envelope" else [])],
     }
     return contract.within(envelope)
+
+
+def _key(contract: Validation, keys: tuple[str, ...], describes: Literal["row", "envelope"]) -> Validation:
+    """What the contract says of the key columns, where it names them in place: all that is sure of a deleted row."""
+    within = ["properties"] if describes == "row" else ["properties", debezium.AFTER, "properties"]
+    named: Any = json.loads(contract.schema)
+    for step in within:
+        named = named.get(step) if isinstance(named, dict) else None
+    path = "/".join(within)
+    fields = {
+        key: {"$ref": f"{contract.uri}#/{path}/{key}"} for key in keys if isinstance(named, dict) and key in named
+    }
+    return contract.within({"properties": fields})
 
 
 @contextmanager

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from checkpoints import deployed
+from checkpoints.lake import Lake
 from schemas.contract import Contract
 from schemas.decode import Decoder
 from schemas.errors import InvalidPipeline
 from schemas.loader import CONTRACTS, TABLES, load
 from schemas.pipeline import Pipeline
 from schemas.table_columns import row_in, with_metadata
-from schemas.usage import users_of
+from schemas.usage import breaks, users_of
 from streams import logs
 from streams.metrics import Metrics
 from streams.queries import QuerySupervisor
@@ -25,11 +27,15 @@ class ContractWatch:
     """Looks at the pipeline's folder from time to time.
 
     A contract that has changed is taken up where the table can hold what it describes: with columns added, and none
-    of another type. Specs are read at the start alone; that they have changed is said, and no more.
+    of another type. Specs are read at the start alone; that they have changed is said, and no more. What was taken up
+    is kept as deployed, once no contract is refused.
     """
 
-    def __init__(self, pipeline: Pipeline, queries: Mapping[str, QuerySupervisor], metrics: Metrics) -> None:
+    def __init__(
+        self, pipeline: Pipeline, lake: Lake, queries: Mapping[str, QuerySupervisor], metrics: Metrics
+    ) -> None:
         self._pipeline = pipeline
+        self._lake = lake
         self._queries = queries
         self._metrics = metrics
         self._seen = _fingerprint(pipeline.folder)
@@ -60,6 +66,8 @@ class ContractWatch:
             else:
                 query.adopt(contract)
         self._metrics.contracts(refused=refused)
+        if not refused:
+            deployed.save_contracts(self._lake, self._pipeline.folder)
 
 
 def refusals(pipeline: Pipeline, query: QuerySupervisor, contract: Contract) -> list[str]:
@@ -71,17 +79,7 @@ def refusals(pipeline: Pipeline, query: QuerySupervisor, contract: Contract) -> 
     wanted = with_metadata(decoder.payload)
     found = table.differences(wanted, spec.partition_by, additive=spec.schema_change != "freeze")
     users = users_of(pipeline, spec.table)
-    return [f"{one}{_breaks(one, users)}" for one in found]
-
-
-def _breaks(difference: str, users: Mapping[str, list[str]]) -> str:
-    column = difference.split("`")[1]
-    below = [user for path, names in users.items() if _meets(path, column) for user in names]
-    return f", which breaks {', '.join(f'`{user}`' for user in dict.fromkeys(below))}" if below else ""
-
-
-def _meets(path: str, column: str) -> bool:
-    return path == column or path.startswith(f"{column}.") or column.startswith(f"{path}.")
+    return [f"{one}{breaks(one, users)}" for one in found]
 
 
 def _fingerprint(folder: Path) -> Fingerprint:

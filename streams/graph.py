@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import SparkSession
 
-from checkpoints import offsets
+from checkpoints import deployed, offsets
 from checkpoints.errors import CheckpointBehind, CheckpointLost
 from checkpoints.lake import Lake
 from schemas.errors import InvalidPipeline, Problem
@@ -15,6 +15,7 @@ from schemas.pipeline import Pipeline
 from schemas.settings import Settings
 from schemas.spec import BronzeSpec, CurrentSpec, DerivedSpec, HistorySpec, Scd2Spec
 from sinks.table import Tables
+from streams import logs
 from streams.breaker import Breaker
 from streams.bronze import BronzeStep
 from streams.explain import explain
@@ -25,16 +26,22 @@ from streams.registry import registry_for
 from streams.silver import ChangeStep
 from streams.steps import Step
 
+log = logs.get(__name__)
+
 
 @dataclass(frozen=True)
 class Graph:
-    """The steps of a pipeline over one lake: bronze by name, and the tables below in topological order."""
+    """The steps of a pipeline over one lake: bronze by name, and the tables below in topological order.
+
+    `files` are those of the pipeline's folder, as they were when it was read.
+    """
 
     pipeline: Pipeline
     lake: Lake
     tables: Tables
     bronze: dict[str, BronzeStep]
     below: dict[str, Step]
+    files: deployed.Files
 
     @classmethod
     def build(cls, pipeline: Pipeline, settings: Settings) -> Graph:
@@ -70,10 +77,10 @@ class Graph:
                     below[name] = RefreshStep(
                         recipe, tables[name], upstreams, settings.small_batch_rows, settings.pushdown_keys
                     )
-        return cls(pipeline, lake, tables, bronze, below)
+        return cls(pipeline, lake, tables, bronze, below, deployed.read(pipeline.folder))
 
     def prepare(self, spark: SparkSession) -> None:
-        """Create the tables that are missing and check the others.
+        """Create the tables that are missing, check the others, and keep what they are made from as deployed.
 
         Raises InvalidPipeline with everything that only Spark's analyzer could find, IncompatibleTable where a table
         in the lake does not fit its spec, CheckpointLost or CheckpointBehind where a query would start over.
@@ -96,6 +103,11 @@ class Graph:
                 problems.append(self.pipeline.problem(name, field, f"Spark refuses it: {explain(error)}", remedy))
         if problems:
             raise InvalidPipeline(problems)
+        try:
+            deployed.save(self.lake, self.files)
+        except OSError as error:
+            # `sluice plan` then compares with what was deployed before; the data path needs nothing of it.
+            log.warning("what is deployed was not kept", error=explain(error))
 
 
 def _check_checkpoint(step: BronzeStep) -> None:

@@ -147,7 +147,7 @@ class Service:
         threading.Thread(target=self._watch_lag, args=(graph,), name="lag", daemon=True).start()
         self._serve_requests(graph, spark)
         if not self.once:
-            contracts = ContractWatch(self.pipeline, self.queries, self.metrics)
+            contracts = ContractWatch(self.pipeline, graph.lake, self.queries, self.metrics)
             self._every(_CONTRACTS_SECONDS, "contracts", contracts.look)
         if any(retention_days(spec, self.settings) for spec in self.pipeline.tables.values()):
             threading.Thread(target=self._watch_retention, args=(graph,), name="retention", daemon=True).start()

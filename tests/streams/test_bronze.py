@@ -42,6 +42,7 @@ RECORDS = [
     (change("d", None, 19), "debezium.image"),
     (change("c", person(1), None), "debezium.position"),  # type: ignore[arg-type]
     (change("d", None, 20, before={"id": None}), "key.null"),
+    (change("d", None, 20, before={"id": "1"}), "schema.type"),
     (change("c", person(None), 21), "schema.type"),
     (change("c", person("1"), 22), "schema.type"),  # type: ignore[arg-type]
     (change("c", person(1, "x" * 21), 23), "schema.maxLength"),
