@@ -85,14 +85,14 @@ def save(lake: Lake, files: Files) -> bool:
 def save_contracts(lake: Lake, folder: Path) -> bool:
     """Keep the contracts of a folder as deployed, beside the specs that are: those are read at the start alone.
 
-    Returns whether anything was written.
+    A contract that the folder no longer has stays: a spec may be held to it. Returns whether anything was written.
     """
     kept = _Kept(lake)
     before = kept.current()
     if before is None:
         return False
-    files = {path: text for path, text in kept.files(before.hash).items() if not path.endswith(SUFFIX)}
-    return kept.save({**files, **{path: text for path, text in read(folder).items() if path.endswith(SUFFIX)}})
+    contracts = {path: text for path, text in read(folder).items() if path.endswith(SUFFIX)}
+    return kept.save({**kept.files(before.hash), **contracts})
 
 
 def restore(lake: Lake, into: Path) -> Path | None:

@@ -109,6 +109,14 @@ class AvroReader:
                 record = avro.read_confluent(value, schemas)
         except Unreadable as unreadable:
             return unreadable
+        return self._resolved(record, resolve)
+
+    def resolved(self, records: Iterable[Any]) -> list[Any]:
+        """Records that are read already, brought to the contract as if they had come as Avro; others are left."""
+        resolve = _resolver(self.contract, self.uri, self.references)
+        return [self._resolved(record, resolve) if isinstance(record, dict) else record for record in records]
+
+    def _resolved(self, record: Any, resolve: Resolver) -> Any:
         if self.resolves == "record" or not isinstance(record, dict):
             return resolve(record)
         for side in (debezium.BEFORE, debezium.AFTER):

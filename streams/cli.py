@@ -11,7 +11,7 @@ import typer
 from rich.table import Table as Grid
 
 from schemas.loader import load
-from streams.commands import audit, contract, errors, redrive
+from streams.commands import audit, contract, errors, plan, redrive
 from streams.commands.common import (
     DONE,
     FAILED,
@@ -40,6 +40,7 @@ errors.app.command("redrive")(redrive.redrive)
 errors.app.command("admit")(redrive.admit)
 app.add_typer(contract.app, name="contract")
 app.command("audit")(audit.audit_command)
+app.command("plan")(plan.plan_command)
 
 
 @app.command()

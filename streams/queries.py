@@ -140,8 +140,7 @@ class QuerySupervisor:
         # Set in the thread that starts the query: the query's own thread inherits it.
         self._spark.sparkContext.setLocalProperty("spark.scheduler.pool", self.name)
         self._query = writer.start()
-        self.state, self.problem = "running", ""
-        self._metrics.query_state(self.name, up=True)
+        self._now_runs()
         log.info("query started", topic=self._step.spec.source.topic, generation=self._step.generation)
         self._query.awaitTermination()
         self.state = "done"
@@ -149,24 +148,46 @@ class QuerySupervisor:
     def _on_batch(self, records: DataFrame, batch_id: int) -> None:
         if self._stopping.is_set():
             raise Draining
-        self.busy_since = began = time.monotonic()
         try:
-            self._take_contract()
             with logs.context(query=self.name, table=self.name, batch_id=batch_id):
-                outcome = self._step.run(records, batch_id)
+                outcome, seconds = self._run_step(records, batch_id)
                 try:
-                    self._report(outcome, time.monotonic() - began)
+                    self._report(outcome, seconds)
                     self._on_commit(self.name, outcome.handover)
                 finally:
                     if outcome.handover is not None:
                         outcome.handover.rows.release()
                 self._backoff.succeeded()
-        except (Held, RegistryUnavailable) as error:
+        except Held as error:
             # It comes back through the JVM as text.
             self._held = error
             raise
         finally:
             self.busy_since = None
+
+    def _run_step(self, records: DataFrame, batch_id: int) -> tuple[BatchOutcome, float]:
+        """Run the step, and how many seconds it took; while the schema registry is away, wait with the batch in hand.
+
+        Failing the query and starting it again would say `running` and `up` in between, and is a failure to Spark.
+        """
+        patience = self._patience()
+        while True:
+            self.busy_since = began = time.monotonic()
+            self._take_contract()
+            try:
+                outcome = self._step.run(records, batch_id)
+            except RegistryUnavailable as error:
+                if self._once:
+                    raise
+                # Not busy: a wait is no stalled batch, and a stop need not wait for it.
+                self.busy_since = None
+                self._wait(str(error), patience)
+                if self._stopping.is_set():
+                    raise Draining from None
+            else:
+                if patience.failures:
+                    self._now_runs()
+                return outcome, time.monotonic() - began
 
     def _take_contract(self) -> None:
         contract, self._contract = self._contract, None
@@ -203,27 +224,37 @@ class QuerySupervisor:
 
     def _wait_for_topic(self) -> bool:
         """Wait until the brokers answer and the topic is there; False where the service stops first."""
-        patience = Backoff(self._settings.restart_backoff_seconds, self._settings.restart_backoff_max_seconds)
+        patience = self._patience()
         while not self._stopping.is_set():
             missing = self._brokers.missing(self._step.spec.source.topic)
             if missing is None:
                 return True
-            wait = patience.failed()
-            if self._once and patience.failures > self._max_restarts:
+            if self._once and patience.failures >= self._max_restarts:
                 self.state, self.problem = "given up", missing
                 log.error("query given up", error=missing)
                 return False
-            self.state, self.problem = "waiting", missing
-            log.warning("waiting", reason=missing, retry_seconds=wait)
-            self._stopping.wait(wait)
+            self._wait(missing, patience)
         return False
+
+    def _patience(self) -> Backoff:
+        return Backoff(self._settings.restart_backoff_seconds, self._settings.restart_backoff_max_seconds)
+
+    def _now_runs(self) -> None:
+        self.state, self.problem = "running", ""
+        self._metrics.query_state(self.name, up=True)
+
+    def _wait(self, reason: str, patience: Backoff) -> None:
+        """Say what is waited for, and wait for a while, or until the service stops."""
+        wait = patience.failed()
+        self.state, self.problem = "waiting", reason
+        self._metrics.query_state(self.name, up=False)
+        log.warning("waiting", reason=reason, retry_seconds=wait)
+        self._stopping.wait(wait)
 
     def _pause(self) -> bool:
         """Wait where the batch was held back on purpose, until something has changed; whether to try again."""
         held, self._held = self._held, None
         if held is None:
-            return False
-        if self._once and isinstance(held, RegistryUnavailable):
             return False
         self._metrics.query_state(self.name, up=False)
         self.problem = str(held)
@@ -231,12 +262,6 @@ class QuerySupervisor:
             self.state = "given up"
             log.error("query given up", error=self.problem)
             self._stopping.set()
-            return True
-        if isinstance(held, RegistryUnavailable):
-            self.state = "waiting"
-            wait = self._backoff.failed()
-            log.warning("waiting", reason=self.problem, retry_seconds=wait)
-            self._stopping.wait(wait)
             return True
         self.state = "paused"
         self._metrics.query_paused(self.name, paused=True)

@@ -17,7 +17,7 @@ from checkpoints.requests import HEARTBEAT_SECONDS, Requests
 from schemas.pipeline import Pipeline
 from schemas.settings import Settings
 from streams import logs, session
-from streams.audit_watch import audit_tables
+from streams.audit.watch import audit_tables
 from streams.contract_watch import ContractWatch
 from streams.explain import explain
 from streams.graph import Graph

@@ -13,7 +13,7 @@ from schemas.errors import WrongUsage
 from schemas.loader import load
 from schemas.pipeline import Pipeline
 from schemas.spec import BronzeSpec
-from streams.audit import TableAudit, audit
+from streams.audit.table import TableAudit, audit
 from streams.commands.common import DONE, FAILED, ConfigOption, SetOption, counted, err, out, reporting, settings_of
 from streams.commands.since import parse_since
 from streams.errors_report import UnknownTable

@@ -19,8 +19,8 @@ from pyspark.sql import SparkSession
 from checkpoints import audit_state, ledger
 from checkpoints.lake import Lake
 from checkpoints.ledger import PartitionCounts
-from streams.audit import TableAudit, audit
-from streams.audit_watch import audit_tables
+from streams.audit.table import TableAudit, audit
+from streams.audit.watch import audit_tables
 from streams.graph import Graph
 from streams.metrics import Metrics
 from tests.support.bronze import Feeder, change, plan_batch

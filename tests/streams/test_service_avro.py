@@ -7,7 +7,6 @@ Kafka Connect is not on Maven Central. What it writes is in test_bronze_avro.py,
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +81,10 @@ def send(stack: EmbeddedStack, topic: str, values: list[bytes]) -> None:
     assert producer.flush(30) == 0
 
 
+def waits(service: ServiceProcess) -> list[dict[str, Any]]:
+    return [event for event in service.events() if event["event"] == "waiting"]
+
+
 def test_it_waits_for_the_registry_beside_queries_that_go_on_and_then_everything_arrives(
     stack: EmbeddedStack, registry: EmbeddedRegistry, service: ServiceProcess
 ) -> None:
@@ -111,17 +114,28 @@ def test_it_waits_for_the_registry_beside_queries_that_go_on_and_then_everything
     send(stack, "rates", [b'{"rate_id": 2, "rate": 2.5}'])
     status = service.wait_for(lambda status: status["bronze.rates"]["rows"] == 2, "the table beside it goes on")
     assert (status["bronze.clicks"]["rows"], status["bronze.clicks"]["lag"]) == (3, 2)
-    seen = []
-    for _ in range(60):
-        seen.append(get(service, "/readyz")); time.sleep(0.1)
-    import collections; print(collections.Counter(seen))
     assert get(service, "/livez")[0] == 200
-    metrics = get(service, "/metrics")[1]
-    print([line for line in metrics.splitlines() if "bronze.clicks" in line])
+    assert 'sluice_query_up{query="bronze.clicks"} 0.0' in get(service, "/metrics")[1]
+    # It asks again all the while, and is never taken for running meanwhile.
+    asked = len(waits(service))
+    answers = []
+    while len(waits(service)) < asked + 3:
+        answers.append(get(service, "/readyz")[0])
+    assert set(answers) == {503}
     assert lane_records(lake.errors("bronze.clicks")) == []
+    assert "Traceback" not in service.log.read_text()
+    assert service.terminate() == 0
+    assert {event["query"] for event in waits(service)} == {"bronze.clicks"}
 
+    # The batch that was planned then is run again, and waits as it did.
+    asked = len(waits(service))
+    service.start()
+    service.wait_for(lambda _: len(waits(service)) > asked, "it waits again")
     registry.start()
     service.wait_for(is_drained, "everything arrives")
+    # Spark 4.1.1 fails a query after the first batch that it runs again (SPARK-55271); the one after it is sound.
+    send(stack, "clicks", clicks(registry, CLICK_V1, {"click_id": 6, "link": "/f", "score": 6}))
+    service.wait_for(lambda status: status["bronze.clicks"]["rows"] == 6, "it reads on")
     service.wait_for(lambda _: get(service, "/readyz")[0] == 200, "everything runs again")
     assert service.terminate() == 0
     columns = ("click_id", "url", "customer_id", "channel", "score", "_rescued_data", "_offset")
@@ -131,16 +145,13 @@ def test_it_waits_for_the_registry_beside_queries_that_go_on_and_then_everything
         (2, "/b", None, "web", 2.0, None, 1),
         (3, "/c", None, "web", 3.0, None, 2),
         (5, "/e", None, "app", 0.5, '{"experiment":{"arm":"b"}}', 4),
+        (6, "/f", None, "web", 6.0, None, 5),
     ]
     assert lane_records(lake.errors("bronze.clicks")) == []
     fetched = [request for request in registry.requests if request.startswith("GET /schemas/ids/")]
-    assert sorted(fetched) == [f"GET /schemas/ids/{number}" for number in (1, 2, 3)]
-    events = service.events()
-    waits = [event for event in events if event["event"] == "waiting"]
-    assert {event["query"] for event in waits} == {"bronze.clicks"}
-    assert all(event["reason"].startswith(sentence) for event in waits)
-    print(collections.Counter((e["event"], e.get("level")) for e in events), [w["retry_seconds"] for w in waits])
-    Path("/tmp/avro_service.log").write_text(service.log.read_text())
+    # V1 by the first process and by the second, V2 and V3 by the second
+    assert sorted(fetched) == [f"GET /schemas/ids/{number}" for number in (1, 1, 2, 3)]
+    assert all(event["reason"].startswith(sentence) for event in waits(service))
     assert "s3cr3t" not in service.log.read_text()
 
 
@@ -154,7 +165,6 @@ def test_a_drain_without_the_registry_gives_up_says_so_and_loses_nothing(
     assert service.run_to_end("--once") == 1
 
     [given_up] = [event for event in service.events() if event["event"] == "query failed" and event["attempt"] == 3]
-    print(given_up)
     assert "can not be reached (Connection refused)" in given_up["error"]
     assert rows_of(lake.table("bronze.clicks"), "_offset") == []
     assert lane_records(lake.errors("bronze.clicks")) == []

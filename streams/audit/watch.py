@@ -10,7 +10,7 @@ from deltalake.exceptions import DeltaError
 from checkpoints.lake import Lake
 from schemas.errors import SluiceError
 from streams import logs
-from streams.audit import audit
+from streams.audit.table import audit
 from streams.metrics import Metrics
 
 log = logs.get(__name__)

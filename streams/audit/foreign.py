@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from checkpoints.audit_state import Difference
 from checkpoints.commits import LogCommit
 from sinks.holdings import NO_ROWS, Held, Holdings, Partition, Rows
-from streams.audit_words import counted, offsets, place
+from streams.audit.words import counted, offsets, place
 
 _MOST_LISTED = 5
 

@@ -12,8 +12,8 @@ from checkpoints import audit_state
 from checkpoints.audit_state import AuditState, Difference, Totals
 from checkpoints.commits import CommitLog
 from checkpoints.lake import Lake
-from streams.audit_lanes import UnknownState
-from streams.audit_run import AuditRun
+from streams.audit.lanes import UnknownState
+from streams.audit.run import AuditRun
 
 _ATTEMPTS = 3
 

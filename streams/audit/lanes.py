@@ -10,7 +10,7 @@ from checkpoints.audit_state import Difference, LaneDay, LaneMark
 from checkpoints.lake import Lake
 from schemas.errors import SluiceError
 from sinks.lane_holdings import Folder, Lane
-from streams.audit_words import counted, offsets, place
+from streams.audit.words import counted, offsets, place
 
 LaneKey = tuple[str, str]
 """`dt=<date>` and the run."""

@@ -8,7 +8,7 @@ from checkpoints.audit_state import Difference, GenerationEnds
 from checkpoints.ledger import LedgerEntry
 from checkpoints.spans import NONE, Spans
 from sinks.holdings import Partition
-from streams.audit_words import name_of, offsets, ranged
+from streams.audit.words import name_of, offsets, ranged
 
 
 class Ranges:

@@ -8,8 +8,8 @@ from checkpoints.audit_state import Difference, Kind
 from checkpoints.ledger import LedgerEntry
 from checkpoints.spans import NONE, Spans
 from sinks.holdings import Held, Partition
-from streams.audit_ranges import spans_of
-from streams.audit_words import counted, name_of, offsets, place
+from streams.audit.ranges import spans_of
+from streams.audit.words import counted, name_of, offsets, place
 
 
 class Places:

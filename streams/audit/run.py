@@ -14,14 +14,14 @@ from checkpoints.ledger import LedgerEntry
 from checkpoints.spans import NONE, Spans
 from sinks.holdings import Held, Holdings, Partition
 from sinks.lane_holdings import Folder, Lane, LaneRecords
-from streams.audit_batch import Batch
-from streams.audit_foreign import ForeignCommit
-from streams.audit_lanes import NO_BATCH, LaneKey, LaneMarks, LaneReview, UnknownState, marks_of, review, stray
-from streams.audit_ranges import Ranges, shared, spans_of
-from streams.audit_replay import Replay, step_of
-from streams.audit_rows import Found, TableRows
-from streams.audit_twice import Places
-from streams.audit_words import counted, name_of, offsets, place
+from streams.audit.batch import Batch
+from streams.audit.foreign import ForeignCommit
+from streams.audit.lanes import NO_BATCH, LaneKey, LaneMarks, LaneReview, UnknownState, marks_of, review, stray
+from streams.audit.ranges import Ranges, shared, spans_of
+from streams.audit.replay import Replay, step_of
+from streams.audit.rows import Found, TableRows
+from streams.audit.twice import Places
+from streams.audit.words import counted, name_of, offsets, place
 
 
 class AuditRun:

@@ -10,8 +10,8 @@ from checkpoints.audit_state import Difference, Kind
 from checkpoints.ledger import LedgerEntry, PartitionCounts
 from checkpoints.spans import NONE, Spans
 from sinks.holdings import NO_ROWS, NOWHERE, Held, Partition, Rows
-from streams.audit_ranges import spans_of
-from streams.audit_words import counted, name_of, offsets, place, ranged
+from streams.audit.ranges import spans_of
+from streams.audit.words import counted, name_of, offsets, place, ranged
 
 
 def _nothing_known() -> Held | None:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from checkpoints.commits import DataFile, LogCommit
 from sinks.holdings import Held, Holdings, add_up
-from streams.audit_replay import Replay
+from streams.audit.replay import Replay
 
 
 @dataclass(frozen=True)

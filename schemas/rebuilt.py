@@ -1,0 +1,234 @@
+"""A record again from the columns that it became: what `judge` and `arrow_values` make of bytes, the other way round.
+
+Not everything can be told from columns. At an open place there may have stood one of two things:
+
+| the column holds                      | the first that it may have been | the second          |
+|---------------------------------------|---------------------------------|---------------------|
+| null                                  | no field at all                 | a null              |
+| a DECIMAL                             | a number                        | its text            |
+| STRING that is the JSON of a non-text | that number, object or list     | a text              |
+
+A column that the row does not have at all came later than the row: then there was no such field.
+
+Where a contract is known that the record has kept to, it decides for most places: see `Forms.fitting`. What is lost for
+good is how a value was written: the zone of a timestamp (UTC here), zeros behind a fraction, `1.0` for 1.
+"""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    DataType,
+    DateType,
+    DecimalType,
+    FloatType,
+    MapType,
+    StringType,
+    StructType,
+    TimestampNTZType,
+    TimestampType,
+)
+
+from schemas import debezium, json_bytes
+from schemas.judge import Judge
+from schemas.unreadable import Unreadable
+
+Path = tuple[str | int, ...]
+Pick = Callable[[Path], bool]
+"""Asked at each open place: whether the second is to stand there."""
+
+_ABSENT = object()
+_MOST_ROUNDS = 20
+
+
+def rebuilt(row: Mapping[str, Any], payload: StructType, rescued: str | None, pick: Pick, *, is_debezium: bool) -> Any:
+    """The record of a bronze row: `payload` are its columns, as Arrow gives them to Python; see `Forms`."""
+    record = _object(row, payload, (), pick)
+    if rescued is None:
+        return record
+    kept = json_bytes.read_exactly(rescued.encode()) if _is_inexact(rescued) else json_bytes.read(rescued.encode())
+    if not is_debezium:
+        return _merged(record, kept)
+    if isinstance(kept.get(debezium.BEFORE), dict):
+        # An image `before` that did not fit stands beside what was unknown of the row.
+        record[debezium.BEFORE] = kept.pop(debezium.BEFORE)
+    record[debezium.AFTER] = _merged(record.get(debezium.AFTER), kept) if kept else record.get(debezium.AFTER)
+    return record
+
+
+def _is_inexact(text: str) -> bool:
+    return bool(json_bytes.maybe_inexact(pa.array([text.encode()], pa.binary())))
+
+
+def _merged(value: Any, kept: Any) -> Any:
+    """A value with what was kept aside of it: fields by name, a list as a whole."""
+    if not isinstance(value, dict) or not isinstance(kept, dict):
+        return kept
+    return {**value, **{name: _merged(value.get(name), inner) for name, inner in kept.items()}}
+
+
+def _object(value: Mapping[str, Any], kind: StructType, at: Path, pick: Pick) -> dict[str, Any]:
+    found = {}
+    for member in kind.fields:
+        if member.name not in value:
+            continue
+        here, inner = (*at, member.name), value[member.name]
+        if inner is not None:
+            found[member.name] = _value(inner, member.dataType, here, pick)
+        elif pick(here):
+            found[member.name] = None
+    return found
+
+
+def _value(value: Any, kind: DataType, at: Path, pick: Pick) -> Any:
+    if value is None:  # of a list's items and a map's values it is sure
+        return None
+    match kind:
+        case StructType():
+            return _object(value, kind, at, pick)
+        case ArrayType():
+            return [_value(item, kind.elementType, (*at, index), pick) for index, item in enumerate(value)]
+        case MapType():
+            pairs = value.items() if isinstance(value, dict) else value
+            return {key: _value(item, kind.valueType, (*at, key), pick) for key, item in pairs}
+        case DecimalType():
+            return f"{value:f}" if pick(at) else value
+        case StringType():
+            other = _not_text(value)
+            return value if other is _ABSENT or pick(at) else other
+        case BinaryType():
+            return base64.b64encode(value).decode()
+        case DateType():
+            return value.isoformat() if isinstance(value, date) else value
+        case TimestampType():
+            return _utc(value).replace(tzinfo=None).isoformat() + "Z"
+        case TimestampNTZType():
+            return value.replace(tzinfo=None).isoformat()
+        case FloatType():
+            return _short(value)
+    return value
+
+
+def _not_text(text: str) -> Any:
+    """What JSON it is that a STRING holds the text of, as `json_bytes.write` has it; _ABSENT where it is none."""
+    if text[:1] not in "{[-0123456789tf":  # the beginnings of JSON that is no text and no null
+        return _ABSENT
+    for read in (json_bytes.read, json_bytes.read_exactly):
+        try:
+            found = read(text.encode())
+        except (Unreadable, UnicodeError):
+            return _ABSENT
+        if json_bytes.write(found) == text:
+            return found
+    return _ABSENT
+
+
+def _utc(value: datetime) -> datetime:
+    return value if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _short(value: float) -> float:
+    """The shortest number that is this FLOAT: it has 7 digits, where Python prints the 17 of a DOUBLE."""
+    short = float(f"{value:.7g}")
+    return short if struct.unpack("<f", struct.pack("<f", short))[0] == value else value
+
+
+@dataclass
+class Forms:
+    """The records that one bronze row may have been made from.
+
+    `judge` is that of the contract which the record has kept to; only places in what this contract describes are open,
+    and elsewhere the first stands. `habits` remember, for rows that are alike, which places had to take the other.
+    """
+
+    payload: StructType
+    judge: Judge
+    habits: dict[bool, set[Path]] = field(default_factory=lambda: {False: set(), True: set()})
+
+    def plain(self, row: Mapping[str, Any], rescued: str | None, *, second: bool) -> tuple[bytes, bool]:
+        """The record with the first, or with the `second`, at all open places; and whether there are any."""
+        asked: set[Path] = set()
+        return self._bytes(row, rescued, frozenset(), asked, second=second), bool(asked)
+
+    def kept(self, row: Mapping[str, Any], rescued: str | None, *, second: bool) -> bytes | None:
+        """The same, but for places where the contract that the record has kept to asks for the other; None without."""
+        usual = self._bytes(row, rescued, self.habits[second], set(), second=second)
+        if next(complaints(self.judge, usual), None) is None:
+            return usual
+        return self.fitting(row, rescued, [self.judge], second=second)
+
+    def fitting(
+        self, row: Mapping[str, Any], rescued: str | None, judges: Sequence[Judge], *, second: bool
+    ) -> bytes | None:
+        """The record that all the judges' contracts take, the other standing where they ask for it; None without one.
+
+        Each place that a contract complains of is turned over, once: a search that ends, and finds what is usual.
+        """
+        turned: set[Path] = set()
+        for _ in range(_MOST_ROUNDS):
+            asked: set[Path] = set()
+            value = self._bytes(row, rescued, turned, asked, second=second)
+            blamed = [path for judge in judges for path in complaints(judge, value)]
+            if not blamed:
+                self.habits[second] |= {_general(at) for at in turned}
+                return value
+            left = asked - turned
+            found = left.intersection(blamed) or {at for at in left for path in blamed if at[: len(path)] == path}
+            if not found:
+                return None
+            turned |= found
+        return None
+
+    def _bytes(
+        self, row: Mapping[str, Any], rescued: str | None, turned: Set[Path], asked: set[Path], *, second: bool
+    ) -> bytes:
+        """The record with the other at the places that are `turned`, or alike to one; `asked` takes up the open ones."""
+        is_debezium = self.judge.is_debezium
+        within: Path = (debezium.AFTER,) if is_debezium and self.judge.describes == "row" else ()
+
+        def asking(at: Path) -> bool:
+            if at[: len(within)] != within or at == within:
+                return False
+            asked.add(at)
+            return (at in turned or _general(at) in turned) != second
+
+        return json_bytes.write(rebuilt(row, self.payload, rescued, asking, is_debezium=is_debezium)).encode()
+
+
+def complaints(judge: Judge, value: bytes) -> Iterator[Path]:
+    """The places of a record that its judge's contract complains of, as it complains of them; none where it does not.
+
+    A field that is missing, or that should not be there, counts at its own place.
+    """
+    [record], _ = judge.reader.read_all(pa.array([value], pa.binary()))
+    at: Path = ()
+    if judge.is_debezium and isinstance(record, dict):
+        if record.get(debezium.OP) in (debezium.DELETE, debezium.TRUNCATE):
+            return
+        if judge.describes == "row":
+            record, at = record.get(debezium.AFTER), (debezium.AFTER,)
+    if isinstance(record, dict):
+        for error in judge.contract.validator.iter_errors(record):
+            here = (*at, *error.instance_path)
+            yield here
+            yield from ((*here, name) for name in _named(error.kind))
+
+
+def _named(kind: Any) -> Iterable[str]:
+    if (missing := getattr(kind, "property", None)) is not None and kind.name == "required":
+        yield missing
+    yield from getattr(kind, "unexpected", None) or ()
+
+
+def _general(at: Path) -> Path:
+    """A place in all records alike: whichever item of a list it is."""
+    return tuple("*" if isinstance(part, int) else part for part in at)

@@ -1,0 +1,1 @@
+"""The audit: ledger, bronze tables and error lanes held against each other."""
