@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint setup jars lock clean check-python check-java check-maven
+.PHONY: help demo test bench lint setup jars lock clean check-python check-java check-maven
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -21,6 +21,9 @@ demo: check-python check-java check-maven setup jars ## Run Kafka, PostgreSQL, D
 
 test: check-python check-java check-maven setup jars ## Run the tests (ARGS="tests/deploy -k kafka")
 	@$(BIN)/python -m pytest $(ARGS)
+
+bench: check-python check-java check-maven setup jars ## Measure (ARGS="contract --events 100000"; without ARGS it lists what there is)
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 lint: setup ## Check style, format and types
 	$(BIN)/ruff check .

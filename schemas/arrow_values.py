@@ -38,6 +38,7 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from schemas.leaf_batches import from_texts
 from schemas.leaf_values import Unfit, leaf_converter
 
 _NATIVE = (BooleanType, ByteType, ShortType, IntegerType, LongType, DoubleType, StringType)
@@ -155,6 +156,8 @@ class _Builder:
         return built.cast(arrow_type(kind))
 
     def _leaves(self, values: Sequence[Any], kind: DataType, at: str, rows: Sequence[int]) -> pa.Array:
+        if self._at_once and (at_once := from_texts(values, kind, arrow_type(kind))) is not None:
+            return at_once
         convert = leaf_converter(kind)
         found: list[Any] = []
         for row, value in zip(rows, values, strict=True):

@@ -155,7 +155,7 @@ def _object_step(members: list[_Member]) -> Step:
         for member in members:
             name = member.name
             if name not in found:
-                alias = None
+                alias = next((one for one in member.aliases if one in found), None)
                 if alias is None and member.default is None:
                     continue
                 if found is value:

@@ -1,12 +1,12 @@
 """A record again from the columns that it became: what `judge` and `arrow_values` make of bytes, the other way round.
 
-Not everything can be told from columns. At an open place there may have stood one of two things:
+Not everything can be told from columns. At an open place there may have stood one of several things:
 
-| the column holds                      | the first that it may have been | the second          |
-|---------------------------------------|---------------------------------|---------------------|
-| null                                  | no field at all                 | a null              |
-| a DECIMAL                             | a number                        | its text            |
-| STRING that is the JSON of a non-text | that number, object or list     | a text              |
+| the column holds                      | the first that it may have been | the second, the third                      |
+|---------------------------------------|---------------------------------|--------------------------------------------|
+| null                                  | no field at all                 | a null                                     |
+| a DECIMAL                             | a number                        | its text, with all digits or without zeros |
+| STRING that is the JSON of a non-text | that number, object or list     | a text                                     |
 
 A column that the row does not have at all came later than the row: then there was no such field.
 
@@ -18,9 +18,11 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -43,8 +45,8 @@ from schemas.judge import Judge
 from schemas.unreadable import Unreadable
 
 Path = tuple[str | int, ...]
-Pick = Callable[[Path], bool]
-"""Asked at each open place: whether the second is to stand there."""
+Pick = Callable[[Path, int], int]
+"""Asked at each open place, of so many things that may stand there: which is to, counted from 0."""
 
 _ABSENT = object()
 _MOST_ROUNDS = 20
@@ -84,7 +86,7 @@ def _object(value: Mapping[str, Any], kind: StructType, at: Path, pick: Pick) ->
         here, inner = (*at, member.name), value[member.name]
         if inner is not None:
             found[member.name] = _value(inner, member.dataType, here, pick)
-        elif pick(here):
+        elif pick(here, 2):
             found[member.name] = None
     return found
 
@@ -101,10 +103,10 @@ def _value(value: Any, kind: DataType, at: Path, pick: Pick) -> Any:
             pairs = value.items() if isinstance(value, dict) else value
             return {key: _value(item, kind.valueType, (*at, key), pick) for key, item in pairs}
         case DecimalType():
-            return f"{value:f}" if pick(at) else value
+            return _decimal(value, pick(at, 3))
         case StringType():
             other = _not_text(value)
-            return value if other is _ABSENT or pick(at) else other
+            return value if other is _ABSENT or pick(at, 2) else other
         case BinaryType():
             return base64.b64encode(value).decode()
         case DateType():
@@ -116,6 +118,11 @@ def _value(value: Any, kind: DataType, at: Path, pick: Pick) -> Any:
         case FloatType():
             return _short(value)
     return value
+
+
+def _decimal(value: Decimal, form: int) -> Decimal | str:
+    text = f"{value:f}"
+    return value if form == 0 else text if form == 1 or "." not in text else text.rstrip("0").rstrip(".")
 
 
 def _not_text(text: str) -> Any:
@@ -147,21 +154,21 @@ class Forms:
     """The records that one bronze row may have been made from.
 
     `judge` is that of the contract which the record has kept to; only places in what this contract describes are open,
-    and elsewhere the first stands. `habits` remember, for rows that are alike, which places had to take the other.
+    and elsewhere the first stands. `habits` remember, for rows that are alike, which places had to take another.
     """
 
     payload: StructType
     judge: Judge
-    habits: dict[bool, set[Path]] = field(default_factory=lambda: {False: set(), True: set()})
+    habits: dict[bool, Counter[Path]] = field(default_factory=lambda: {False: Counter(), True: Counter()})
 
     def plain(self, row: Mapping[str, Any], rescued: str | None, *, second: bool) -> tuple[bytes, bool]:
         """The record with the first, or with the `second`, at all open places; and whether there are any."""
-        asked: set[Path] = set()
-        return self._bytes(row, rescued, frozenset(), asked, second=second), bool(asked)
+        asked: dict[Path, int] = {}
+        return self._bytes(row, rescued, Counter(), asked, second=second), bool(asked)
 
     def kept(self, row: Mapping[str, Any], rescued: str | None, *, second: bool) -> bytes | None:
-        """The same, but for places where the contract that the record has kept to asks for the other; None without."""
-        usual = self._bytes(row, rescued, self.habits[second], set(), second=second)
+        """The same, but for places where the contract that the record has kept to asks for another; None without."""
+        usual = self._bytes(row, rescued, self.habits[second], {}, second=second)
         if next(complaints(self.judge, usual), None) is None:
             return usual
         return self.fitting(row, rescued, [self.judge], second=second)
@@ -169,39 +176,50 @@ class Forms:
     def fitting(
         self, row: Mapping[str, Any], rescued: str | None, judges: Sequence[Judge], *, second: bool
     ) -> bytes | None:
-        """The record that all the judges' contracts take, the other standing where they ask for it; None without one.
+        """The record that all the judges' contracts take, another standing where they ask for it; None without one.
 
-        Each place that a contract complains of is turned over, once: a search that ends, and finds what is usual.
+        Each place that a contract complains of is turned to its next, until it has had all: a search that ends, and
+        finds what is usual.
         """
-        turned: set[Path] = set()
+        turned: Counter[Path] = Counter()
         for _ in range(_MOST_ROUNDS):
-            asked: set[Path] = set()
+            asked: dict[Path, int] = {}
             value = self._bytes(row, rescued, turned, asked, second=second)
             blamed = [path for judge in judges for path in complaints(judge, value)]
             if not blamed:
-                self.habits[second] |= {_general(at) for at in turned}
+                self.habits[second] |= Counter({_general(at): turns for at, turns in turned.items()})
                 return value
-            left = asked - turned
+            left = {at for at, many in asked.items() if turned[at] < many - 1}
             found = left.intersection(blamed) or {at for at in left for path in blamed if at[: len(path)] == path}
             if not found:
                 return None
-            turned |= found
+            turned.update(found)
         return None
 
     def _bytes(
-        self, row: Mapping[str, Any], rescued: str | None, turned: Set[Path], asked: set[Path], *, second: bool
+        self,
+        row: Mapping[str, Any],
+        rescued: str | None,
+        turned: Counter[Path],
+        asked: dict[Path, int],
+        *,
+        second: bool,
     ) -> bytes:
-        """The record with the other at the places that are `turned`, or alike to one; `asked` takes up the open ones."""
+        """The record with others at places that are `turned`, or alike to one; `asked` takes up the open ones."""
         is_debezium = self.judge.is_debezium
-        within: Path = (debezium.AFTER,) if is_debezium and self.judge.describes == "row" else ()
+        within: Path = ()
+        if is_debezium and row.get(debezium.OP) == debezium.DELETE:
+            within = (debezium.BEFORE,)
+        elif is_debezium and self.judge.describes == "row":
+            within = (debezium.AFTER,)
 
-        def asking(at: Path) -> bool:
+        def pick(at: Path, many: int) -> int:
             if at[: len(within)] != within or at == within:
-                return False
-            asked.add(at)
-            return (at in turned or _general(at) in turned) != second
+                return 0
+            asked[at] = many
+            return (second + (turned[at] or turned[_general(at)])) % many
 
-        return json_bytes.write(rebuilt(row, self.payload, rescued, asking, is_debezium=is_debezium)).encode()
+        return json_bytes.write(rebuilt(row, self.payload, rescued, pick, is_debezium=is_debezium)).encode()
 
 
 def complaints(judge: Judge, value: bytes) -> Iterator[Path]:
@@ -211,13 +229,17 @@ def complaints(judge: Judge, value: bytes) -> Iterator[Path]:
     """
     [record], _ = judge.reader.read_all(pa.array([value], pa.binary()))
     at: Path = ()
+    contract = judge.contract
     if judge.is_debezium and isinstance(record, dict):
-        if record.get(debezium.OP) in (debezium.DELETE, debezium.TRUNCATE):
+        op = record.get(debezium.OP)
+        if op == debezium.TRUNCATE:
             return
-        if judge.describes == "row":
+        if op == debezium.DELETE:
+            contract, record, at = judge.key, record.get(debezium.BEFORE), (debezium.BEFORE,)
+        elif judge.describes == "row":
             record, at = record.get(debezium.AFTER), (debezium.AFTER,)
     if isinstance(record, dict):
-        for error in judge.contract.validator.iter_errors(record):
+        for error in contract.validator.iter_errors(record):
             here = (*at, *error.instance_path)
             yield here
             yield from ((*here, name) for name in _named(error.kind))

@@ -110,7 +110,7 @@ class Settings(_Model):
         8_000_000, description="A record with a larger value is sent to the error lane unread, in bytes."
     )
     small_batch_rows: Annotated[int, Field(ge=0)] = Field(
-        100_000,
+        200_000,
         description="Up to this many rows a commit is made by the driver (delta-rs); above, by Spark's executors.",
     )
     pushdown_keys: Annotated[int, Field(ge=0)] = Field(

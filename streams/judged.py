@@ -124,8 +124,11 @@ class _InDriver:
         """Nothing holds it but this."""
 
     def _accepted(self) -> pa.Table:
-        is_row = pc.and_(pc.is_null(self._rows[VIOLATIONS]), pc.is_null(self._rows[DROPPED]))
-        return self._rows.filter(is_row).select(bronze_names(self._decoder))
+        rows = self._rows.select(bronze_names(self._decoder))
+        violations, dropped = self._rows[VIOLATIONS], self._rows[DROPPED]
+        if violations.null_count == dropped.null_count == len(rows):
+            return rows
+        return rows.filter(pc.and_(pc.is_null(violations), pc.is_null(dropped)))
 
     def _first(self, name: str) -> pa.ChunkedArray:
         """One field of each record's first violation; a record is never rejected without one."""

@@ -44,7 +44,7 @@ class Learner:
     def begin(self) -> None:
         """Take nothing for unknown that was unknown to the batch before."""
         reader = self.decoder.judge.reader
-        if False:
+        if isinstance(reader, AvroReader) and any(text is None for _, text in reader.known):
             self._take(self.decoder.contract, self.decoder.row, reader.without_unknown())
 
     def learn(self, judged: Judged, table: Table, stamp: Stamp, batch: str) -> bool:
@@ -69,7 +69,7 @@ class Learner:
         spec, before = self.decoder.spec, self.decoder.judge.reader
         reader = reader_for(spec, contract, self._writer_schema)
         if isinstance(reader, AvroReader) and isinstance(before, AvroReader):
-            pass
+            reader = reader.knowing(dict(before.known))
         decoder = Decoder.of(spec, contract, row_in(spec, table.schema()), reader)
         additive = spec.schema_change != "freeze"
         table.ensure(with_metadata(decoder.payload), spec.partition_by, additive=additive)

@@ -18,7 +18,7 @@ from sinks.table import Table
 from streams.plan_counts import RecordPlan
 
 Action = Literal["none", "backfill", "rebuild"]
-"""What a table needs beside the deployment: nothing; older rows lack a column; older rows are not what they would be."""
+"""What older rows need: nothing; a column that they lack; to be made anew, since they are not what they would be."""
 
 State = Literal["changed", "new", "removed", "follows"]
 
@@ -79,9 +79,7 @@ class Below:
         else:
             self._compare(before, after, found)
         if self.planned.rules.get(name, ()) != self.deployed.rules.get(name, ()):
-            found.changes.append(
-                "its rules in dq.yml change: they hold for new rows, and older ones are not judged again"
-            )
+            found.changes.append("its rules in dq.yml change: they hold for new rows; older ones are not judged again")
         if table.exists:
             found.breaks += self._refused(name, before, after, table)
             found.changes += self._followed(name, after, table)
@@ -155,11 +153,9 @@ class Below:
 
 def followers(planned: Pipeline, plans: dict[str, TablePlan]) -> Iterator[TablePlan]:
     """Tables that stand directly below one that is made anew: they compare themselves whole, and need nothing."""
-    anew = [name for name in planned.order if name in plans and plans[name].action != "none"]
+    anew = {name for name, one in plans.items() if one.action != "none"} - {spec.table for spec in planned.bronze}
     for name in planned.order:
-        above = [
-            one for one in planned.upstreams(name) if one in anew and not isinstance(planned.tables[one], BronzeSpec)
-        ]
+        above = [one for one in planned.upstreams(name) if one in anew]
         if not above or (name in plans and (plans[name].state == "new" or plans[name].action != "none")):
             continue
         what = f"once {' and '.join(above)} {'is' if len(above) == 1 else 'are'} made anew, it compares itself whole"
@@ -236,9 +232,9 @@ def _compare_select(old: dict[str, str], new: dict[str, str], found: _Findings) 
 
 def _types(pipeline: Pipeline, spec: ChangeSpec) -> dict[str, DataType]:
     """The types of the columns that are just a column of bronze, or a cast."""
-    bronze = _bronze(pipeline, spec)
+    bronze = _bronze(pipeline, spec) or StructType()
     found = {}
-    for name, sql in spec.select.items() if bronze is not None else ():
+    for name, sql in spec.select.items():
         try:
             kind = type_of(parse_expression(sql), bronze)
         except NotSql:

@@ -43,8 +43,8 @@ def _table_text(plan: TablePlan) -> str:
     lines += _labelled("breaks", plan.breaks)
     if plan.records is not None:
         lines += _records(plan.records, plan)
-    action = plan.action if not plan.remedy else f"{plan.action}: {plan.remedy}"
-    lines += _labelled("action", [action] if plan.state in ("changed", "follows") else [])
+    lines += _labelled("action", [plan.action] if plan.state in ("changed", "follows") else [])
+    lines += _labelled("to do", [f"{plan.remedy}."] if plan.remedy else [])
     return "\n".join(lines)
 
 
@@ -58,9 +58,8 @@ def _records(found: RecordPlan, plan: TablePlan) -> Iterator[str]:
             "so they came under an older contract"
         )
     if found.open_not_judged:
-        not_judged.append(
-            f"{_counted(found.open_not_judged, 'open record')}. {found.why_not_judged}".rstrip(". ") + "."
-        )
+        count = _counted(found.open_not_judged, "open record")
+        not_judged.append(f"{count}. {found.why_not_judged}" if found.why_not_judged else count)
     elif found.why_not_judged:
         not_judged.append(found.why_not_judged)
     yield from _labelled("not judged", not_judged)
@@ -73,9 +72,7 @@ def _records(found: RecordPlan, plan: TablePlan) -> Iterator[str]:
         passing.append(f"once it is deployed, `sluice errors redrive --table {plan.table}` brings them in")
     yield from _labelled("newly passing", passing or ["none"])
     if found.passing_already:
-        sentence = (
-            f"{found.passing_already}, as what is deployed says too: `sluice errors redrive --table {plan.table}`"
-        )
+        sentence = f"{found.passing_already}, under what is deployed: `sluice errors redrive --table {plan.table}`"
         yield from _labelled("passing already", [sentence])
     still = [
         f"{one.was}: {one.count}" if one.was == one.rule else f"{one.was}: {one.count}, now by {one.rule}"

@@ -129,6 +129,7 @@ class BronzeRedrive:
         stamp = Stamp(ledger.run_id(step.spec.table, STEP, step.generation, number), now)
         records = as_kafka(spark, chunk)
         # 2
+        step.learner.begin()
         judged = self._judge(records, stamp)
         try:
             while self._learn(judged, stamp, dry_run=found.dry_run):

@@ -54,15 +54,14 @@ class Run:
 
 @dataclass(frozen=True)
 class Case(ABC):
-    """A query over a topic of `events` records, `width` of them a batch; `folder` is for what goes afterwards."""
+    """A query over a topic of `events` records; `folder` is for what goes afterwards."""
 
     name: str
     spark: SparkSession
     settings: Settings
     folder: Path
     events: int
-    width: int
-    topic: str = topics.CLEAN
+    topic: str
 
     def run(self, tree: Tree) -> Run:
         """Run it from nothing, see that it left what it should, and clean up."""
@@ -71,7 +70,6 @@ class Case(ABC):
             update={
                 "lake": str(folder / "lake"),
                 "pipeline": pipeline.write(folder / "pipeline", self.topic),
-                "max_offsets_per_trigger": self.width,
             }
         )
         graph = Graph.build(load(settings.pipeline), settings)
@@ -128,7 +126,11 @@ class Decoding(Case):
         return decoded.writeStream.format("noop").option("checkpointLocation", self._checkpoint(graph))
 
 
-class Unchecked(Case):
+class Appending(Case):
+    """Any case that leaves a table."""
+
+
+class Unchecked(Appending):
     """Kafka through `from_json` into a Delta table, as a plain script does it: no contract, no lane, no ledger.
 
     The table is made beforehand, with the columns and properties of the bronze table.
@@ -148,7 +150,7 @@ class Unchecked(Case):
         self._same("rows", self._outcome(graph).rows, self.events)
 
 
-class Checked(Case):
+class Checked(Appending):
     """Kafka through the bronze step, as the service runs it."""
 
     def writer(self, records: DataFrame, graph: Graph) -> DataStreamWriter:
@@ -174,24 +176,26 @@ class Checked(Case):
 
 
 def all_cases(settings: Settings, spark: SparkSession, folder: Path, count: int) -> list[Case]:
-    """The cases at the service's own width of a batch; and those that append, at one that the driver commits."""
-    width = settings.max_offsets_per_trigger
-    cases: list[Case] = [
-        kind(name, spark, settings, folder, count, width, topic)
-        for kind, name, topic in (
-            (Reading, "read", topics.CLEAN),
-            (Decoding, "from_json", topics.CLEAN),
-            (Unchecked, "unchecked", topics.CLEAN),
-            (Checked, "checked", topics.CLEAN),
-            (Checked, "checked, 1% broken", topics.BROKEN),
-        )
+    """The cases as the service is set; those that append, in batches of half the width; and committed by Spark."""
+    common = (
+        (Reading, "read", topics.CLEAN),
+        (Decoding, "from_json", topics.CLEAN),
+        (Unchecked, "unchecked", topics.CLEAN),
+        (Checked, "checked", topics.CLEAN),
+        (Checked, "checked, 1% broken", topics.BROKEN),
+    )
+    half = settings.max_offsets_per_trigger // 2
+    ways: tuple[tuple[str, dict[str, int], type[Case]], ...] = (
+        ("", {}, Case),
+        (f", {half:,} a batch", {"max_offsets_per_trigger": half}, Appending),
+        (", by Spark", {"small_batch_rows": 0}, Checked),
+    )
+    return [
+        kind(f"{name}{suffix}", spark, settings.model_copy(update=update), folder, count, topic)
+        for suffix, update, least in ways
+        for kind, name, topic in common
+        if issubclass(kind, least)
     ]
-    small = settings.small_batch_rows
-    cases += [
-        type(case)(f"{case.name}, {small:,} a batch", spark, settings, folder, count, small, case.topic)
-        for case in cases[2:]
-    ]
-    return cases
 
 
 def _decoded(records: DataFrame, decoder: Decoder) -> DataFrame:

@@ -96,6 +96,9 @@ class Tree:
 
 
 def _part(process: psutil.Process) -> str:
+    """Which part of the memory a process has; a copy that the JVM makes of itself to start a tool has none."""
     if process.pid == os.getpid():
         return "driver"
-    return "jvm" if process.name().startswith("java") else "workers"
+    if process.name() == "java":
+        return "jvm" if process.ppid() == os.getpid() else "tools"
+    return "workers" if process.name().startswith(("python", "pyspark")) else "tools"

@@ -1,0 +1,398 @@
+"""`sluice plan` on a lake that was really made: what a change would break, bring, or ask for; nothing is written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+from typer.testing import CliRunner, Result
+
+from checkpoints.lake import Lake
+from schemas.loader import load
+from schemas.settings import Settings
+from streams.cli import app
+from streams.graph import Graph
+from tests.support import avro, avro_pipeline, people
+from tests.support.bronze import Feeder, change
+from tests.support.people import person
+
+CANARY = "canary-77aa"
+LONG = "x" * 21
+
+
+@pytest.fixture(scope="module")
+def made(spark: SparkSession, service_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, Path]:
+    """A lake with rows and rejects of the people pipeline, and the folder that is deployed."""
+    root = tmp_path_factory.mktemp("plan")
+    folder = people.write(root / "pipeline")
+    graph = Graph.build(load(folder), Settings(lake=str(root / "lake"), jars_dir=service_jars))
+    graph.prepare(spark)
+    feeder = Feeder(spark, graph)
+    feeder.feed(
+        "bronze.people",
+        change("c", person(1, "Ada", "Rome"), 1),
+        change("c", person(2, "Bartholomew", "Oslo"), 2),
+        change("c", person(3, LONG), 3),  # rejected: schema.maxLength
+        b"{" + CANARY.encode(),  # rejected: json.syntax
+        change("c", person(None, CANARY), 4),  # rejected: schema.type
+    )
+    feeder.feed(
+        "bronze.people",
+        change("u", {"id": 1, "name": None}, 5, before=person(1, "Ada")),
+        change("d", None, 6, before=person(2, "Bartholomew")),
+        change("t", None, 7),
+        change("c", person(4, "Maximiliana", hobby=CANARY), 8),
+        None,
+    )
+    feeder.feed("bronze.visits", {"visit": 1, "person": 1, "at": "2026-01-01 10:00:00"}, {"visit": 2, "at": "soon"})
+    return graph.lake, folder
+
+
+Plan = Callable[..., Result]
+
+
+@pytest.fixture
+def folder(made: tuple[Lake, Path], tmp_path: Path) -> Path:
+    """A copy of what is deployed, to be changed."""
+    return Path(shutil.copytree(made[1], tmp_path / "changed"))
+
+
+@pytest.fixture
+def plan(made: tuple[Lake, Path], folder: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    """Runs `sluice plan` in this process, for the changed folder; the log of the test run is left as it is."""
+    monkeypatch.setattr("streams.logs.configure", lambda *_: None)
+    return runner(made[0].root, folder)
+
+
+def runner(lake: str, folder: Path) -> Plan:
+    def run(*arguments: str, code: int | None = None) -> Result:
+        given = [str(folder), *arguments, "--set", f"lake={lake}", "--set", f"pipeline={folder}"]
+        found = CliRunner().invoke(app, ["plan", *given])
+        assert code is None or found.exit_code == code, found.output
+        assert CANARY not in found.output
+        return found
+
+    return run
+
+
+def planned(plan: Plan, code: int, *arguments: str) -> dict[str, dict[str, Any]]:
+    """The tables of a plan, by name."""
+    found = plan("--json", *arguments, code=code)
+    return {one["table"]: one for one in json.loads(found.stdout)["tables"]}
+
+
+def edit_contract(folder: Path, name: str, **changes: Any) -> None:
+    file = folder / "contracts" / f"{name}.schema.json"
+    contract = json.loads(file.read_text())
+    contract["properties"].update(changes.pop("properties", {}))
+    for gone in changes.pop("without", ()):
+        del contract["properties"][gone]
+    file.write_text(json.dumps(contract | changes))
+
+
+def edit_spec(folder: Path, name: str, old: str, new: str) -> None:
+    file = folder / "tables" / f"{name}.yml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+
+
+def snapshot(root: str) -> dict[str, int]:
+    return {str(file): file.stat().st_mtime_ns for file in Path(root).rglob("*") if file.is_file()}
+
+
+def test_nothing_changes(plan: Plan, made: tuple[Lake, Path]) -> None:
+    before = snapshot(made[0].root)
+    assert plan(code=0).stdout == "Nothing changes.\n"
+    assert snapshot(made[0].root) == before
+
+
+def test_a_tightened_contract_names_what_would_newly_fail(plan: Plan, folder: Path, made: tuple[Lake, Path]) -> None:
+    name = {"type": ["string", "null"], "maxLength": 10}
+    edit_contract(folder, "people", **{"properties": {"name": name}, "x-version": "4"})
+    before = snapshot(made[0].root)
+    found = planned(plan, 1)
+    assert list(found) == ["bronze.people"]
+    people = found["bronze.people"]
+    assert people["changes"] == ["its contract people was 3 and becomes 4"]
+    assert people["action"] == "none"
+    assert people["below"] == ["silver.people", "silver.people_history", "gold.dim_person", "gold.fact_visits"]
+    records = people["records"]
+    assert (records["rows"], records["rows_not_judged"]) == (6, 0)
+    # A deletion's row is gone, and only its key is looked at.
+    assert records["failing"] == [
+        {
+            "rule": "schema.maxLength",
+            "surely": 2,
+            "perhaps": 0,
+            "examples": ["db.people[0]@8", "db.people[0]@1"],
+        }
+    ]
+    assert (records["open"], records["passing"], records["passing_already"]) == (3, [], 0)
+    assert records["still_failing"] == [
+        {"was": rule, "rule": rule, "count": 1} for rule in ("json.syntax", "schema.maxLength", "schema.type")
+    ]
+    assert snapshot(made[0].root) == before
+
+
+def test_a_loosened_contract_names_what_would_newly_pass(plan: Plan, folder: Path) -> None:
+    edit_contract(folder, "people", properties={"name": {"type": ["string", "null"], "maxLength": 50}})
+    records = planned(plan, 0)["bronze.people"]["records"]
+    assert records["failing"] == []
+    assert records["passing"] == [{"rule": "schema.maxLength", "count": 1, "examples": ["db.people[0]@2"]}]
+    text = plan().stdout
+    assert "sluice errors redrive --table bronze.people" in text
+    assert "its contract people changes and stays 3" in text
+
+
+def test_a_record_that_fails_otherwise_is_told_by_both_rules(plan: Plan, folder: Path) -> None:
+    edit_contract(folder, "people", properties={"id": {"type": ["integer", "null"]}})
+    records = planned(plan, 0)["bronze.people"]["records"]
+    assert {"was": "schema.type", "rule": "key.null", "count": 1} in records["still_failing"]
+
+
+def test_an_added_optional_field_is_additive_and_fails_nothing(plan: Plan, folder: Path) -> None:
+    edit_contract(folder, "people", properties={"age": {"type": ["integer", "null"]}})
+    people = planned(plan, 0)["bronze.people"]
+    assert people["changes"][1:] == ["1 column is added: `after.age` bigint"]
+    assert (people["action"], people["records"]["failing"]) == ("none", [])
+
+
+def test_a_field_that_was_only_rescued_is_judged_as_it_came(plan: Plan, folder: Path) -> None:
+    edit_contract(folder, "people", properties={"hobby": {"type": ["integer", "null"]}})
+    [failing] = planned(plan, 1)["bronze.people"]["records"]["failing"]
+    assert failing == {"rule": "schema.type", "surely": 1, "perhaps": 0, "examples": ["db.people[0]@8"]}
+
+
+def test_a_null_that_may_have_been_no_field_fails_perhaps(plan: Plan, folder: Path) -> None:
+    edit_contract(folder, "people", required=["id", "home"])
+    [failing] = planned(plan, 1)["bronze.people"]["records"]["failing"]
+    assert failing == {"rule": "schema.required", "surely": 0, "perhaps": 1, "examples": ["db.people[0]@5"]}
+    assert "1 perhaps (as an absent field or a null was the same to the table)" in plan().stdout
+
+
+def test_a_null_of_what_was_required_is_sure(plan: Plan, folder: Path) -> None:
+    edit_contract(folder, "visits", properties={"person": {"type": "integer"}}, required=["visit", "at"])
+    [failing] = planned(plan, 0)["bronze.visits"]["records"]["failing"] or [None]
+    assert failing is None
+
+
+def test_a_type_that_changes_breaks_the_table_and_names_what_is_made_from_it(plan: Plan, folder: Path) -> None:
+    edit_contract(folder, "people", properties={"id": {"type": "string"}})
+    found = planned(plan, 1)
+    users = "`silver.people.id`, `silver.people_history.id`"
+    people = found["bronze.people"]
+    assert people["breaks"] == [f"column `after.id` is bigint and would be string, which breaks {users}"]
+    assert people["action"] == "rebuild"
+    assert people["records"]["failing"][0]["rule"] == "schema.type"
+    assert found["silver.people"]["breaks"] == ["column `id` is bigint and would be string"]
+
+
+CHANGES: list[tuple[str, str, str, dict[str, Any]]] = [
+    # table, what it says, what it is to say, what becomes of it
+    ("silver.people", "upper(after.name)", "initcap(after.name)", {"action": "rebuild", "breaks": []}),
+    ("silver.people", "upper(after.name)", "UPPER( after.name )", {}),
+    ("silver.people", "keys: [id]", "keys: [id, city]", {"action": "rebuild", "breaks": []}),
+    ("silver.people", "op = 'd'", "op IN ('d', 'x')", {"action": "rebuild", "breaks": []}),
+    ("silver.people", "keys: [id]", "keys: [id]\ndescription: Everybody.", {"action": "none", "breaks": []}),
+    (
+        "silver.people",
+        "city: after.home.city}",
+        "city: after.home.city, op: op}",
+        {"action": "backfill", "breaks": ["column `op` is new"]},
+    ),
+    (
+        "silver.people",
+        "name: upper(after.name), city",
+        "city",
+        {"action": "rebuild", "breaks": ["column `name` is no longer asked for"]},
+    ),
+    (
+        "silver.people",
+        "id: after.id",
+        "id: CAST(after.id AS STRING)",
+        {"action": "rebuild", "breaks": ["column `id` is bigint and would be string"]},
+    ),
+    (
+        "silver.people",
+        "keys: [id]",
+        "keys: [id]\npartition_by: [city]",
+        {"action": "rebuild", "breaks": ["it is partitioned by [] and would be by ['city']"]},
+    ),
+    (
+        "silver.visits",
+        "[_source_position]",
+        "[visit, _source_position]",
+        {"action": "rebuild", "breaks": ["column `_sequence` would have other fields"]},
+    ),
+    ("gold.fact_visits", "LEFT JOIN", "JOIN", {"action": "rebuild", "breaks": []}),
+    (
+        "gold.fact_visits",
+        "v.at\n",
+        "v.at, p.is_current\n",
+        {"action": "rebuild", "breaks": ["column `is_current` is new"]},
+    ),
+    (
+        "gold.fact_visits",
+        "{silver.visits: visit, gold.dim_person: id}",
+        "{silver.visits: [visit], gold.dim_person: {id: id}}",
+        {"action": "none", "breaks": []},
+    ),
+    (
+        "gold.dim_person",
+        "valid_from: at",
+        "valid_from: at\nfirst_version: valid_from",
+        {"action": "rebuild", "breaks": []},
+    ),
+    (
+        "bronze.people",
+        "topic: db.people",
+        "topic: db.persons",
+        {"action": "rebuild", "breaks": ["its query has read db.people, and can not go on with db.persons"]},
+    ),
+    ("bronze.people", "source_system: town", "source_system: village", {"action": "none", "breaks": []}),
+]
+
+
+@pytest.mark.parametrize(("table", "old", "new", "expected"), CHANGES, ids=lambda value: str(value)[:30])
+def test_a_changed_spec_asks_for_what_the_table_needs(
+    table: str, old: str, new: str, expected: dict[str, Any], plan: Plan, folder: Path
+) -> None:
+    edit_spec(folder, table, old, new)
+    found = planned(plan, 1 if expected.get("breaks") else 0)
+    assert found.get(table, {}).items() >= expected.items()
+    if not expected:
+        assert table not in found
+
+
+def test_a_table_that_is_made_anew_is_followed_by_those_below_it(plan: Plan, folder: Path) -> None:
+    edit_spec(folder, "silver.people_history", "upper(after.name)", "lower(after.name)")
+    found = planned(plan, 0)
+    assert list(found) == ["silver.people_history", "gold.dim_person"]
+    assert found["gold.dim_person"]["state"] == "follows"
+    assert "made anew from bronze.people" in found["silver.people_history"]["remedy"]
+
+
+def test_tables_that_come_and_go(plan: Plan, folder: Path) -> None:
+    file = folder / "tables" / "gold.visits_per_person.yml"
+    moved = file.read_text().replace("gold.visits_per_person", "gold.visits_by_person")
+    (folder / "tables" / "gold.visits_by_person.yml").write_text(moved)
+    file.unlink()
+    found = planned(plan, 0)
+    assert {name: one["state"] for name, one in found.items()} == {
+        "gold.visits_by_person": "new",
+        "gold.visits_per_person": "removed",
+    }
+
+
+def test_rules_hold_for_new_rows(plan: Plan, folder: Path) -> None:
+    rule = "{type: expect_column_values_to_not_be_null, column: city, severity: critical}"
+    (folder / "dq.yml").write_text(f"silver.people: [{rule}]\n")
+    people = planned(plan, 0)["silver.people"]
+    assert people["changes"] == ["its rules in dq.yml change: they hold for new rows; older ones are not judged again"]
+    assert people["action"] == "none"
+
+
+def test_a_frozen_table_takes_no_new_field(plan: Plan, folder: Path) -> None:
+    edit_spec(folder, "bronze.people", "keys: [id]", "keys: [id]\nschema_change: freeze")
+    edit_contract(folder, "people", properties={"age": {"type": "integer"}})
+    people = planned(plan, 1)["bronze.people"]
+    assert people["breaks"] == ["column `after.age` is new, and `schema_change` is freeze"]
+    # And of a field that no contract names its query would stop.
+    assert [one["rule"] for one in people["records"]["failing"]] == ["schema_change.freeze"]
+
+
+def test_fewer_rows_are_the_newest_ones(plan: Plan, folder: Path) -> None:
+    edit_contract(folder, "people", properties={"name": {"type": ["string", "null"], "maxLength": 10}})
+    records = planned(plan, 1, "--rows", "4")["bronze.people"]["records"]
+    assert (records["rows"], records["open"]) == (4, 3)
+    assert records["failing"][0]["examples"] == ["db.people[0]@8"]
+    records = planned(plan, 0, "--rows", "0")["bronze.people"]["records"]
+    assert (records["rows"], records["open"]) == (0, 0)
+
+
+def test_one_table_alone(plan: Plan, folder: Path) -> None:
+    edit_contract(folder, "people", properties={"age": {"type": "integer"}})
+    edit_spec(folder, "silver.people", "upper(after.name)", "lower(after.name)")
+    assert list(planned(plan, 0, "--table", "silver.people")) == ["silver.people"]
+    assert plan("--table", "gold.fact_visits", code=0).stdout == "Nothing changes.\n"
+    wrong = plan("--table", "silver.peple", code=2)
+    assert "There is no table `silver.peple`. Did you mean `silver.people`?" in wrong.stderr
+
+
+def test_an_invalid_folder_is_refused_with_the_loaders_sentences(plan: Plan, folder: Path) -> None:
+    edit_contract(folder, "people", without=["home"])
+    refused = plan(code=2)
+    assert "`after` has no field `home` in `bronze.people`" in refused.stderr
+
+
+def test_nothing_is_deployed_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.logs.configure", lambda *_: None)
+    plan = runner(str(tmp_path / "lake"), people.write(tmp_path / "pipeline"))
+    shown = plan(code=0).stdout
+    assert shown.endswith("Nothing is deployed in this lake yet: everything is new.\n")
+    assert "it reads the topic db.people from its beginning" in shown
+    assert {one["state"] for one in planned(plan, 0).values()} == {"new"}
+    assert not (tmp_path / "lake").exists()
+
+
+def test_every_value_passes_again_under_the_contract_that_it_came_under(
+    tmp_path: Path, settings: Settings, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.logs.configure", lambda *_: None)
+    folder = people.write(tmp_path / "pipeline", without_gold=True)
+    exact = {
+        "big": {"type": "integer", "minimum": 2**62},
+        "price": {"type": "string", "x-type": "decimal(38,10)", "pattern": "^[0-9.]+$"},
+        "amount": {"type": "number", "x-type": "decimal(30,10)", "exclusiveMinimum": 1},
+        "since": {"type": "string", "format": "date-time", "x-type": "timestamp"},
+        "day": {"type": "string", "format": "date", "x-type": "date"},
+        "raw": {"type": "string", "x-type": "binary", "minLength": 4},
+        "ratio": {"type": "number", "x-type": "float", "multipleOf": 0.5},
+        "tags": {"type": "array", "items": {"type": "object", "properties": {"k": {"type": "string"}}}},
+        "any": {"anyOf": [{"type": "integer"}, {"type": "array"}]},
+    }
+    edit_contract(folder, "visits", properties=exact, required=["visit", "at"])
+    graph = Graph.build(load(folder), settings)
+    graph.prepare(spark)
+    values = {
+        "big": 2**63 - 1,
+        "price": "1234567890123456789012345678.0123456789",
+        "since": "0001-01-01T00:00:00Z",
+        "day": "9999-12-31",
+        "raw": "AAEC",
+        "ratio": 0.5,
+        "tags": [{"k": "1", "z": {"deep": [1.10]}}, {}],
+        "any": [1, "2"],
+        "unknown": {"a": None},
+    }
+    records = [{"visit": n, "at": "x", name: value} for n, (name, value) in enumerate(values.items())]
+    digits = b'{"visit": 20, "at": "y", "amount": 12345678901234567.0123456789, "unknown": 12345678901234567890.12}'
+    Feeder(spark, graph).feed("bronze.visits", *records, digits, {"visit": 21, "at": "z", "person": None})
+    edit_contract(folder, "visits", description="Only this is new.")
+    records = planned(runner(graph.lake.root, folder), 0)["bronze.visits"]["records"]
+    assert (records["rows"], records["rows_not_judged"], records["failing"]) == (11, 0, [])
+
+
+def test_avro_is_judged_with_its_schemas_and_rows_without(
+    tmp_path: Path, settings: Settings, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.logs.configure", lambda *_: None)
+    folder = avro_pipeline.write(tmp_path / "pipeline", "bronze.plain_orders")
+    edit_contract(folder, "order", properties={"order_id": {"type": "integer", "maximum": 9}})
+    graph = Graph.build(load(folder), settings)
+    graph.prepare(spark)
+    orders = [avro.body(avro_pipeline.ORDER, {"order_id": number, "note": None}) for number in (1, 2, 10)]
+    Feeder(spark, graph).feed("bronze.plain_orders", *orders, b"\x80")
+    added = {"order_id": {"type": "integer", "minimum": 2}, "kind": {"type": "string", "default": "web"}}
+    edit_contract(folder, "order", properties=added, required=["order_id", "kind"])
+    records = planned(runner(graph.lake.root, folder), 1)["bronze.plain_orders"]["records"]
+    assert records["failing"] == [
+        {"rule": "schema.minimum", "surely": 1, "perhaps": 0, "examples": ["plain_orders[0]@0"]}
+    ]
+    assert records["passing"] == [{"rule": "schema.maximum", "count": 1, "examples": ["plain_orders[0]@2"]}]
+    assert [one["was"] for one in records["still_failing"]] == ["avro.truncated"]
