@@ -12,7 +12,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from schemas.contract import Contract
-from schemas.errors import SluiceError
 from schemas.settings import Settings
 from streams import logs
 from streams.backoff import Backoff
@@ -67,7 +66,6 @@ class QuerySupervisor:
         self._brokers = Brokers(settings.kafka)
         self._stopping = threading.Event()
         self._query: StreamingQuery | None = None
-        self._held: SluiceError | None = None
         self._resumed = threading.Event()
         self._contract: Contract | None = None
         self._thread = threading.Thread(target=self._supervise, name=self.name, daemon=True)
@@ -120,7 +118,7 @@ class QuerySupervisor:
                 try:
                     self._run_query()
                 except Exception as error:  # noqa: BLE001 - whatever fails here fails this query alone
-                    if self._stopping.is_set() or not (self._pause() or self._failed(error)):
+                    if self._stopping.is_set() or self.state == "given up" or not self._failed(error):
                         break
                 else:
                     break
@@ -158,17 +156,14 @@ class QuerySupervisor:
                     if outcome.handover is not None:
                         outcome.handover.rows.release()
                 self._backoff.succeeded()
-        except Held as error:
-            # It comes back through the JVM as text.
-            self._held = error
-            raise
         finally:
             self.busy_since = None
 
     def _run_step(self, records: DataFrame, batch_id: int) -> tuple[BatchOutcome, float]:
-        """Run the step, and how many seconds it took; while the schema registry is away, wait with the batch in hand.
+        """Run the step, and how many seconds it took; wait with the batch in hand where it can not be judged now.
 
-        Failing the query and starting it again would say `running` and `up` in between, and is a failure to Spark.
+        That is while the schema registry is away, and where a person has to decide. Failing the query and starting it
+        again would say `running` and `up` in between, and is a failure to Spark.
         """
         patience = self._patience()
         while True:
@@ -184,8 +179,16 @@ class QuerySupervisor:
                 self._wait(str(error), patience)
                 if self._stopping.is_set():
                     raise Draining from None
+            except Held as error:
+                self.busy_since = None
+                if self._once:
+                    self._give_up(str(error))
+                    raise
+                self._pause(error)
+                if self._stopping.is_set():
+                    raise Draining from None
             else:
-                if patience.failures:
+                if self.state != "running":
                     self._now_runs()
                 return outcome, time.monotonic() - began
 
@@ -230,8 +233,7 @@ class QuerySupervisor:
             if missing is None:
                 return True
             if self._once and patience.failures >= self._max_restarts:
-                self.state, self.problem = "given up", missing
-                log.error("query given up", error=missing)
+                self._give_up(missing)
                 return False
             self._wait(missing, patience)
         return False
@@ -251,25 +253,19 @@ class QuerySupervisor:
         log.warning("waiting", reason=reason, retry_seconds=wait)
         self._stopping.wait(wait)
 
-    def _pause(self) -> bool:
-        """Wait where the batch was held back on purpose, until something has changed; whether to try again."""
-        held, self._held = self._held, None
-        if held is None:
-            return False
+    def _pause(self, held: Held) -> None:
+        """Say why the batch is held back, and wait until a person has changed something, or the service stops."""
+        self.state, self.problem = "paused", str(held)
         self._metrics.query_state(self.name, up=False)
-        self.problem = str(held)
-        if self._once:
-            self.state = "given up"
-            log.error("query given up", error=self.problem)
-            self._stopping.set()
-            return True
-        self.state = "paused"
         self._metrics.query_paused(self.name, paused=True)
         log.error("query paused", error=self.problem)
         self._resumed.wait()
         self._resumed.clear()
         self._metrics.query_paused(self.name, paused=False)
-        return True
+
+    def _give_up(self, problem: str) -> None:
+        self.state, self.problem = "given up", problem
+        log.error("query given up", error=problem)
 
     def _failed(self, error: Exception) -> bool:
         """Note the failure and wait; whether to try again."""
