@@ -81,6 +81,7 @@ class Counts:
     open: int = 0
     open_not_judged: int = 0
     why_not_judged: str = ""
+    is_registry_gone: bool = False
     already: int = 0
     sure: Counter[str] = field(default_factory=Counter)
     unsure: Counter[str] = field(default_factory=Counter)

@@ -149,12 +149,15 @@ class Trial:
                 break
 
     def _judge_open(self, records: pa.RecordBatch, before: _Reading, after: _Reading, counts: Counts) -> None:
+        if counts.is_registry_gone:  # it is asked once: each time may take its timeout
+            counts.open_not_judged += records.num_rows
+            return
         values = [_bytes(value) for value in records["value"].to_pylist()]
         try:
             new, old = after.rules(values), before.rules(values)
         except (RegistryUnavailable, InvalidSettings) as error:
             counts.open_not_judged += records.num_rows
-            counts.why_not_judged = _why(error)
+            counts.is_registry_gone, counts.why_not_judged = True, _why(error)
             return
         topics, partitions, offsets = (records[name].to_pylist() for name in ("topic", "partition", "offset"))
         for at, was in enumerate(rules_of(records).to_pylist()):

@@ -111,8 +111,9 @@ class Below:
         present = table.schema()
         there = set(present.names)
         planned, deployed = (self._names(one, name) for one in (self.planned, self.deployed))
-        if isinstance(after, ChangeSpec):
+        if isinstance(after, ChangeSpec | Scd2Spec):
             yield from self._other_types(before, after, present)
+        if isinstance(after, ChangeSpec):
             if after.schema_change == "evolve":
                 return
             if isinstance(before, ChangeSpec) and before.sequence_by != after.sequence_by:
@@ -137,8 +138,8 @@ class Below:
         if found:
             yield f"it takes along {quoted(sorted(found))} from {after.upstreams[0]}; older rows have none"
 
-    def _other_types(self, before: TableSpec, after: ChangeSpec, present: StructType) -> Iterator[str]:
-        old = _types(self.deployed, before) if isinstance(before, ChangeSpec) else {}
+    def _other_types(self, before: TableSpec, after: TableSpec, present: StructType) -> Iterator[str]:
+        old = _types(self.deployed, before)
         for name, kind in _types(self.planned, after).items():
             if name not in present.names or (name in old and old[name] == kind):
                 continue
@@ -159,6 +160,8 @@ def followers(planned: Pipeline, plans: dict[str, TablePlan]) -> Iterator[TableP
         if not above or (name in plans and (plans[name].state == "new" or plans[name].action != "none")):
             continue
         what = f"once {' and '.join(above)} {'is' if len(above) == 1 else 'are'} made anew, it compares itself whole"
+        if any("would be" in sentence for one in above for sentence in plans[one].breaks):
+            what += "; where that gives one of its columns another type, it has to be made anew as well"
         own = plans.get(name) or TablePlan(name, "follows")
         yield replace(own, changes=(*own.changes, what))
 
@@ -216,6 +219,8 @@ class _Findings:
                 f"stop the service, move {table.path} aside and start: the table is made anew from "
                 f"{', '.join(spec.upstreams)}. Until then {until}"
             )
+            if self.breaks and self.action == "backfill" and isinstance(spec, ChangeSpec):
+                remedy += "; with `schema_change: evolve` it does, and older rows have nothing there"
         return TablePlan(self.table, "changed", tuple(self.changes), tuple(self.breaks), self.action, remedy)
 
 
@@ -230,8 +235,12 @@ def _compare_select(old: dict[str, str], new: dict[str, str], found: _Findings) 
         found.rebuild(f"the expression of {quoted(other)} changes")
 
 
-def _types(pipeline: Pipeline, spec: ChangeSpec) -> dict[str, DataType]:
+def _types(pipeline: Pipeline, spec: TableSpec | None) -> dict[str, DataType]:
     """The types of the columns that are just a column of bronze, or a cast."""
+    if isinstance(spec, Scd2Spec):
+        return _types(pipeline, pipeline.tables.get(spec.from_))
+    if not isinstance(spec, ChangeSpec):
+        return {}
     bronze = _bronze(pipeline, spec) or StructType()
     found = {}
     for name, sql in spec.select.items():

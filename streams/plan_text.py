@@ -83,7 +83,7 @@ def _records(found: RecordPlan, plan: TablePlan) -> Iterator[str]:
 
 def _failing(one: Failing) -> str:
     counts = [f"{number} {word}" for number, word in ((one.surely, "surely"), (one.perhaps, "perhaps")) if number]
-    why = " (as an absent field or a null was the same to the table)" if one.perhaps else ""
+    why = " (the table does not tell a null from no field, or a number from its text)" if one.perhaps else ""
     return f"{one.rule}: {' and '.join(counts)}{why}, as {', '.join(one.examples)}"
 
 

