@@ -17,8 +17,8 @@ from schemas.contract import Contract
 from schemas.decode import Decoder
 from schemas.spec import BronzeSpec
 from schemas.table_columns import with_metadata
-from sinks import lane
 from sinks.commit import Commit
+from sinks.lanes import lane
 from sinks.table import Table
 from streams.breaker import Breaker
 from streams.handover import Handover

@@ -18,8 +18,8 @@ from schemas.pipeline import Pipeline
 from schemas.spec import BronzeSpec
 from schemas.suggest import did_you_mean
 from sinks.errors import UnreadableLaneFile
-from sinks.lane_positions import NOWHERE, Positions, held_in
-from sinks.lane_reader import REDRIVEN, Cohort, LaneReader, lanes
+from sinks.lanes.positions import NOWHERE, Positions, held_in
+from sinks.lanes.reader import REDRIVEN, Cohort, LaneReader, lanes
 
 
 class UnknownTable(WrongUsage):

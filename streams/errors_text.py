@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from sinks.lane_reader import Cohort
+from sinks.lanes.reader import Cohort
 from streams.errors_report import ShownRecord
 
 MOST_SHOWN: Final = 4_000

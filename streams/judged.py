@@ -18,8 +18,9 @@ from pyspark.sql import functions as F
 from checkpoints.lake import Lake
 from schemas import columns as c
 from schemas.decode import Decoder
-from sinks import engine, lane
+from sinks import engine
 from sinks.commit import Commit
+from sinks.lanes import lane
 from sinks.table import Table
 from streams.handover import SharedRows
 from streams.outcomes import (

@@ -20,10 +20,10 @@ from checkpoints.positions import app_id
 from checkpoints.requests import Redrive
 from schemas import columns as c
 from schemas.validation import VIOLATION_TYPE
-from sinks import lane
 from sinks.commit import Commit
-from sinks.lane_positions import NOWHERE, Positions, held_in
-from sinks.lane_reader import REDRIVEN, LaneReader
+from sinks.lanes import lane
+from sinks.lanes.positions import NOWHERE, Positions, held_in
+from sinks.lanes.reader import REDRIVEN, LaneReader
 from streams.bronze import BronzeStep
 from streams.changes import TRUNCATED, VIOLATIONS
 from streams.errors import NoLane

@@ -13,8 +13,8 @@ from schemas.errors import SluiceError
 from schemas.pipeline import Pipeline
 from schemas.settings import Settings
 from schemas.spec import BronzeSpec, ChangeSpec, TableSpec
-from sinks.lane_positions import held_in
-from sinks.lane_retention import Expiry, expire
+from sinks.lanes.positions import held_in
+from sinks.lanes.retention import Expiry, expire
 from streams import logs
 
 log = logs.get(__name__)

@@ -16,9 +16,10 @@ from schemas import columns as c
 from schemas.rules import RowRule
 from schemas.spec import CurrentSpec, HistorySpec
 from schemas.table_columns import rest_of_row
-from sinks import engine, lane
+from sinks import engine
 from sinks.commit import Commit
 from sinks.engine import Merge
+from sinks.lanes import lane
 from sinks.table import CHANGE_TYPE, Table
 from streams.changes import (
     TRUNCATED,

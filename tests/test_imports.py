@@ -34,7 +34,8 @@ def test_a_package_imports_only_those_before_it(package: str) -> None:
 
 def test_of_streams_only_the_command_line_and_the_demo_know_the_embedded_stack() -> None:
     users = {module for module in (ROOT / "streams").rglob("*.py") if "deploy" in imported(module)}
-    assert {str(module.relative_to(ROOT / "streams")).split("/")[0] for module in users} <= {"cli.py", "commands", "demo"}
+    parts = {module.relative_to(ROOT / "streams").parts[0] for module in users}
+    assert parts <= {"cli.py", "commands", "demo"}
 
 
 def test_deploy_knows_the_service_nowhere() -> None:

@@ -9,7 +9,7 @@ from checkpoints import audit_state
 from checkpoints.audit_state import Difference, LaneDay, LaneMark
 from checkpoints.lake import Lake
 from schemas.errors import SluiceError
-from sinks.lane_holdings import Folder, Lane
+from sinks.lanes.holdings import Folder, Lane
 from streams.audit.words import counted, offsets, place
 
 LaneKey = tuple[str, str]

@@ -13,7 +13,7 @@ from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry
 from checkpoints.spans import NONE, Spans
 from sinks.holdings import Held, Holdings, Partition
-from sinks.lane_holdings import Folder, Lane, LaneRecords
+from sinks.lanes.holdings import Folder, Lane, LaneRecords
 from streams.audit.batch import Batch
 from streams.audit.foreign import ForeignCommit
 from streams.audit.lanes import NO_BATCH, LaneKey, LaneMarks, LaneReview, UnknownState, marks_of, review, stray

@@ -10,8 +10,8 @@ import typer
 from schemas.loader import load
 from streams.commands.common import DONE, FAILED, ConfigOption, SetOption, reporting, settings_of
 from streams.errors_text import to_json
-from streams.plan import make_plan
-from streams.plan_text import plan_text
+from streams.plan.make import make_plan
+from streams.plan.text import plan_text
 
 
 @reporting

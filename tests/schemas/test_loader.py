@@ -80,8 +80,8 @@ FILES_AND_YAML: dict[str, tuple[Files, str]] = {
     ),
     "a rule for a bronze table": (
         {"dq.yml": "bronze.customers: []\n"},
-        "dq.yml:1 bronze.customers: Row rules are judged where changes are taken up, and `bronze.customers` is a bronze "
-        "table. Write them for the `current` or `history` table above it.",
+        "dq.yml:1 bronze.customers: Row rules are judged where changes are taken up, and `bronze.customers` is a "
+        "bronze table. Write them for the `current` or `history` table above it.",
     ),
     "a rule of no known type": (
         rule("type: expect_column_values_to_be_inset"),

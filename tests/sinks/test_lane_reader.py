@@ -13,10 +13,10 @@ import pytest
 from deltalake import DeltaTable
 
 from checkpoints.lake import Lake
-from sinks import lane_lines
 from sinks.errors import UnreadableLaneFile
-from sinks.lane_positions import Positions, held_in
-from sinks.lane_reader import Cohort, LaneReader, lanes, rules_of
+from sinks.lanes import lines as lane_lines
+from sinks.lanes.positions import Positions, held_in
+from sinks.lanes.reader import Cohort, LaneReader, lanes, rules_of
 from tests.support.lanes import DAY, TABLE, at, put, put_bronze, put_verdicts, record, verdict
 
 
@@ -192,7 +192,7 @@ def test_the_newest_verdict_counts_and_the_record_stays_as_it_is(lake: Lake) -> 
 
 
 def test_many_verdicts_come_down_to_the_newest(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sinks.lane_verdicts._FOLD_ROWS", 3)
+    monkeypatch.setattr("sinks.lanes.verdicts._FOLD_ROWS", 3)
     put(lake, "a", [record(offset) for offset in range(5)])
     for turn in (3, 1, 2):
         verdicts = [verdict(offset, f"turn.{turn}", clock=at(minutes=turn)) for offset in range(5)]

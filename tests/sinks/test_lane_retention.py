@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from checkpoints.lake import Lake
-from sinks import lane_retention
 from sinks.errors import UnreadableLaneFile
-from sinks.lane_positions import held_in
-from sinks.lane_reader import LaneReader
-from sinks.lane_retention import Expiry, expire, expired
+from sinks.lanes import retention as lane_retention
+from sinks.lanes.positions import held_in
+from sinks.lanes.reader import LaneReader
+from sinks.lanes.retention import Expiry, expire, expired
 from tests.support.lanes import DAY, TABLE, at, put, put_bronze, put_verdicts, record, verdict
 
 NEXT = DAY + timedelta(days=1)

@@ -13,7 +13,7 @@ from checkpoints import ledger
 from checkpoints.requests import Redrive
 from schemas.loader import load
 from schemas.settings import Settings
-from sinks.lane_reader import LaneReader
+from sinks.lanes.reader import LaneReader
 from streams.errors import NoLane
 from streams.graph import Graph
 from streams.redrive import Redriven, redrive

@@ -13,8 +13,8 @@ from checkpoints.lake import Lake
 from schemas.loader import load
 from schemas.pipeline import Pipeline
 from schemas.settings import Settings
-from sinks.lane_reader import LaneReader
-from sinks.lane_retention import Expiry, expired
+from sinks.lanes.reader import LaneReader
+from sinks.lanes.retention import Expiry, expired
 from streams.graph import Graph
 from streams.retention import expire_lanes, retention_days
 from streams.service import Service

@@ -16,8 +16,8 @@ from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry, PartitionCounts
 from checkpoints.positions import app_id
 from schemas import columns as c
-from sinks import lane
 from sinks.commit import Commit
+from sinks.lanes import lane
 from sinks.table import PROPERTIES, Table
 
 TABLE = "bronze.t"

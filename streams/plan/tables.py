@@ -15,7 +15,7 @@ from schemas.sql import UNREAD, NotSql, parse, parse_expression, type_of
 from schemas.suggest import quoted
 from schemas.table_columns import bronze_type, column_names, rest_of_row
 from sinks.table import Table
-from streams.plan_counts import RecordPlan
+from streams.plan.counts import RecordPlan
 
 Action = Literal["none", "backfill", "rebuild"]
 """What older rows need: nothing; a column that they lack; to be made anew, since they are not what they would be."""

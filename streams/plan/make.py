@@ -20,9 +20,9 @@ from schemas.settings import Settings
 from schemas.spec import BronzeSpec
 from sinks.table import Tables
 from streams.errors_report import UnknownTable
-from streams.plan_bronze import Bronze
-from streams.plan_records import Side, Trial
-from streams.plan_tables import Below, TablePlan, followers, new_table, removed_table
+from streams.plan.bronze import Bronze
+from streams.plan.records import Side, Trial
+from streams.plan.tables import Below, TablePlan, followers, new_table, removed_table
 from streams.registry import SchemaRegistry, registry_for
 
 

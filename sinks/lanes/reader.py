@@ -17,10 +17,10 @@ import pyarrow.compute as pc
 from pyarrow import fs
 
 from checkpoints.lake import Lake
-from sinks import lane_lines
 from sinks.errors import UnreadableLaneFile
-from sinks.lane_positions import Positions
-from sinks.lane_verdicts import INSTANT, NEEDED, VERDICT, VIOLATIONS, Verdicts
+from sinks.lanes import lines as lane_lines
+from sinks.lanes.positions import Positions
+from sinks.lanes.verdicts import INSTANT, NEEDED, VERDICT, VIOLATIONS, Verdicts
 
 RECORD = pa.schema(
     [

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 from pyarrow import fs
 
 from checkpoints.lake import Lake
-from sinks import lane_lines
 from sinks.errors import UnreadableLaneFile
-from sinks.lane_positions import Positions
-from sinks.lane_reader import REDRIVEN, LaneFolder, LaneReader
+from sinks.lanes import lines as lane_lines
+from sinks.lanes.positions import Positions
+from sinks.lanes.reader import REDRIVEN, LaneFolder, LaneReader
 
 _EXPIRED, _VERDICTS = "_expired", "_verdicts"
 

@@ -9,10 +9,11 @@ from pyarrow import fs
 
 from checkpoints.audit_state import LaneMark
 from checkpoints.lake import Lake
-from sinks import lane_lines, lane_retention
 from sinks.errors import UnreadableLaneFile
 from sinks.holdings import Held, add_up, rows_by_partition
-from sinks.lane_positions import POSITION
+from sinks.lanes import lines as lane_lines
+from sinks.lanes import retention as lane_retention
+from sinks.lanes.positions import POSITION
 
 _FILE = re.compile(r"(dt=\d{4}-\d{2}-\d{2})/run_id=([^/]+)/[^/._][^/]*\.json")
 

@@ -16,8 +16,8 @@ from schemas.table_columns import bronze_type, row_in, with_metadata
 from schemas.type_changes import FieldPath, additions
 from schemas.usage import breaks, users_of
 from sinks.table import Table
-from streams.plan_records import Side
-from streams.plan_tables import Action, TablePlan, changed_words
+from streams.plan.records import Side
+from streams.plan.tables import Action, TablePlan, changed_words
 
 _JUDGED_BY: Final = ("keys", "contract", "contract_describes", "schema_change")
 """The words of a spec, beside its source's, by which records are judged."""

@@ -26,11 +26,11 @@ from schemas.rebuilt import Forms
 from schemas.record_bytes import PENDING, AvroReader, JsonReader, Reader, ids_of, reader_for
 from schemas.spec import BronzeSpec
 from schemas.table_columns import row_in
-from sinks.lane_positions import Positions, held_in
-from sinks.lane_reader import REDRIVEN, LaneReader, rules_of
+from sinks.lanes.positions import Positions, held_in
+from sinks.lanes.reader import REDRIVEN, LaneReader, rules_of
 from sinks.recent_rows import recent_rows
 from sinks.table import Table
-from streams.plan_counts import Counts, RecordPlan
+from streams.plan.counts import Counts, RecordPlan
 from streams.registry import RegistryUnavailable, SchemaRegistry
 
 FROZEN: Final = "schema_change.freeze"

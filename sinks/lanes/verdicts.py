@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sinks.lane_positions import Partition, between, by_partition
+from sinks.lanes.positions import Partition, between, by_partition
 
 VIOLATIONS = pa.list_(pa.struct([("rule", pa.string()), ("pointer", pa.string()), ("schema_path", pa.string())]))
 INSTANT = pa.timestamp("us", tz="UTC")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from streams.plan import Plan
-from streams.plan_counts import Failing, RecordPlan
-from streams.plan_tables import TablePlan
+from streams.plan.counts import Failing, RecordPlan
+from streams.plan.make import Plan
+from streams.plan.tables import TablePlan
 
 _LABEL_WIDTH = 15
 

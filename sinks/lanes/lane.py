@@ -23,7 +23,7 @@ def folder(lake: Lake, table: str, run_date: date, run_id: str) -> str:
 
 
 def verdicts_folder(lake: Lake, table: str, run_id: str) -> str:
-    """Where a re-drive says why records still fail; see sinks/lane_verdicts.py."""
+    """Where a re-drive says why records still fail; see sinks/lanes/verdicts.py."""
     return f"{lake.errors(table)}/_verdicts/run_id={run_id}"
 
 

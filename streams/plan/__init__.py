@@ -1,0 +1,1 @@
+"""What a changed contract or spec would do, told before it is deployed."""
