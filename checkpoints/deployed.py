@@ -22,8 +22,8 @@ from pyarrow import fs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from checkpoints.lake import Lake
-from schemas.avro_file import SUFFIX as AVRO_SUFFIX
-from schemas.avro_file import read_avro_schema
+from schemas.avro.file import SUFFIX as AVRO_SUFFIX
+from schemas.avro.file import read_avro_schema
 from schemas.contract_file import read_contract
 from schemas.errors import InvalidPipeline
 from schemas.folder import Folder

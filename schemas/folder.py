@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from schemas.avro_file import AvroFile
+from schemas.avro.file import AvroFile
 from schemas.contract import Contract
 from schemas.contract_file import ContractFile
 from schemas.errors import Problem

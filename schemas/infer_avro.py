@@ -1,4 +1,4 @@
-"""A contract from an Avro schema: the JSON Schema of what its records are read as; see `avro_forms`.
+"""A contract from an Avro schema: the JSON Schema of what its records are read as; see schemas/avro/forms.py.
 
 | Avro                                  | the contract                                                             |
 |---------------------------------------|--------------------------------------------------------------------------|
@@ -21,10 +21,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from schemas import debezium
-from schemas.avro_forms import DECIMAL, FORMS, decimal_text, form_of
-from schemas.avro_names import Definitions
-from schemas.avro_reader import reader_of
-from schemas.avro_resolve import ALIASES
+from schemas.avro.forms import DECIMAL, FORMS, decimal_text, form_of
+from schemas.avro.names import Definitions
+from schemas.avro.reader import reader_of
+from schemas.avro.resolve import ALIASES
 from schemas.infer import Inferred, storable
 from schemas.spark_types import MOST_DIGITS
 from schemas.unreadable import Unreadable

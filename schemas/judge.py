@@ -10,7 +10,7 @@ Only the others are looked at further. Codes are stable and name the rule, never
 | `json.utf8`            | is not UTF-8                                                           |
 | `json.syntax`          | is not JSON                                                            |
 | `json.object`          | is JSON, but not an object                                             |
-| `avro.*`               | can not be read as Avro; see schemas/avro.py                           |
+| `avro.*`               | can not be read as Avro; see schemas/avro/wire.py                           |
 | `debezium.envelope`    | has no Debezium `op` that is known                                     |
 | `debezium.image`       | has no `after` (or, in a delete, no `before`) that is an object        |
 | `debezium.position`    | has no position of its source: no `lsn`, no binlog `file` and `pos`    |

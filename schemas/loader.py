@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from schemas.avro_file import SUFFIX as AVRO_SUFFIX
-from schemas.avro_file import read_avro_schema
+from schemas.avro.file import SUFFIX as AVRO_SUFFIX
+from schemas.avro.file import read_avro_schema
 from schemas.contract_file import read_contract
 from schemas.errors import InvalidPipeline, Problem
 from schemas.folder import Folder

@@ -10,8 +10,9 @@ from typing import Any, Final, Literal, Protocol
 
 import pyarrow as pa
 
-from schemas import avro, debezium, json_bytes
-from schemas.avro_resolve import Resolver
+from schemas import debezium, json_bytes
+from schemas.avro import wire as avro
+from schemas.avro.resolve import Resolver
 from schemas.contract import Contract
 from schemas.schema_set import SchemaSet
 from schemas.spec import BronzeSpec

@@ -13,7 +13,7 @@ import httpx2
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
 from confluent_kafka.schema_registry.common.schema_registry_client import _SchemaCache
 
-from schemas.avro_names import inlined
+from schemas.avro.names import inlined
 from schemas.errors import InvalidSettings, SluiceError
 from schemas.pipeline import Pipeline
 from schemas.settings import RegistrySettings, Settings

@@ -14,7 +14,7 @@ from uuid import UUID
 import fastavro
 import pytest
 
-from schemas.avro import MAX_DEPTH, Unreadable, read, read_confluent, schema_id
+from schemas.avro.wire import MAX_DEPTH, Unreadable, read, read_confluent, schema_id
 
 MICROS_PER_DAY = 86_400_000_000
 

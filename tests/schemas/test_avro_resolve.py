@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from schemas.avro_resolve import Resolver, resolve
+from schemas.avro.resolve import Resolver, resolve
 
 ORDER = {"type": "object", "properties": {"id": {"type": "integer"}, "qty": {"type": "number"}}}
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from schemas.avro import read
-from schemas.avro_resolve import resolve
+from schemas.avro.resolve import resolve
+from schemas.avro.wire import read
 from schemas.contract_file import UNSTORABLE, read_contract
 from schemas.infer import contract_of, infer
 from schemas.infer_avro import infer_avro

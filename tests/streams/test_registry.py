@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 
 from deploy.embedded.registry import EmbeddedRegistry
-from schemas.avro import Unreadable, read_confluent, schema_id
+from schemas.avro.wire import Unreadable, read_confluent, schema_id
 from schemas.errors import InvalidSettings
 from schemas.loader import load
 from schemas.settings import RegistrySettings, Settings

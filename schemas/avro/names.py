@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from schemas.avro_reader import NAMED, PRIMITIVES
+from schemas.avro.reader import NAMED, PRIMITIVES
 
 _COMPLEX = frozenset({"array", "map"})
 

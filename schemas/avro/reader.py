@@ -19,7 +19,7 @@ from fastavro import _read_py
 from fastavro.read import LOGICAL_READERS
 from fastavro.schema import SchemaParseException, UnknownType
 
-from schemas.avro_forms import DECIMAL, FORMS, Form, decimal_text, form_of
+from schemas.avro.forms import DECIMAL, FORMS, Form, decimal_text, form_of
 from schemas.unreadable import Unreadable
 
 PRIMITIVES: Final = frozenset({"null", "boolean", "int", "long", "float", "double", "bytes", "string"})

@@ -1,6 +1,6 @@
 """Avro bytes to values of the JSON model, each record with the schema that it was written with.
 
-Pure, without any input or output: it runs in Spark's Python workers. `avro_forms` tells which form each type takes.
+Pure, without any input or output: it runs in Spark's Python workers. `forms` tells which form each type takes.
 
 | code                  | the record's bytes ...                                                       |
 |-----------------------|------------------------------------------------------------------------------|
@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from io import BytesIO
 from typing import Any, Final
 
-from schemas.avro_reader import reader_of
+from schemas.avro.reader import reader_of
 from schemas.unreadable import Unreadable
 
 __all__ = ["MAX_DEPTH", "Unreadable", "read", "read_confluent", "schema_id"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from schemas.avro_reader import reader_of
+from schemas.avro.reader import reader_of
 from schemas.errors import Problem
 from schemas.unreadable import Unreadable
 

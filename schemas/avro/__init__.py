@@ -1,0 +1,1 @@
+"""Avro: bytes, forms and schemas, and how a record is brought to its contract."""
