@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pyspark.sql import Column
-from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from schemas import debezium
-from schemas.columns import POSITION_TYPE
 from schemas.contract import Contract, UntypedContract
 from schemas.field_tree import tree_of
 from schemas.judge import Judge, OnUnknown
@@ -67,31 +63,3 @@ class Decoder:
     def payload(self) -> StructType:
         """The type of the columns that a record becomes."""
         return self.judge.payload
-
-    def position(self, payload: Column, partition: Column, offset: Column) -> Column:
-        """`_source_position`; see columns.POSITION_TYPE."""
-        if not self.spec.source.is_debezium:
-            return _position(offset, partition.cast("bigint"), F.lit(0), partition, offset)
-        source, op = payload[debezium.SOURCE], payload[debezium.OP]
-        is_mysql = source["connector"] == "mysql"
-        # A snapshot read shares its position with the change that stands there, and loses to it.
-        is_change = F.when(op == debezium.READ, F.lit(0)).otherwise(F.lit(1))
-        binlog = F.regexp_extract(source["file"], r"(\d+)$", 1).try_cast("bigint")
-        return _position(
-            F.when(is_mysql, binlog).otherwise(source["lsn"]),
-            F.when(is_mysql, source["pos"]).otherwise(is_change),
-            F.when(is_mysql, F.coalesce(source["row"], F.lit(0))).otherwise(F.lit(0)),
-            partition,
-            offset,
-        )
-
-
-def _position(major: Column, minor: Column, row: Column, partition: Column, offset: Column) -> Column:
-    return F.struct(
-        F.lit(0).alias("epoch"),
-        major.cast("bigint").alias("major"),
-        minor.cast("bigint").alias("minor"),
-        row.cast("bigint").alias("row"),
-        partition.cast("int").alias("partition"),
-        offset.cast("bigint").alias("offset"),
-    ).cast(POSITION_TYPE)

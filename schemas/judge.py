@@ -30,8 +30,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import pyarrow as pa
-from pyspark.sql import Column
-from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]  # its stub is missing in 4.1
 from pyspark.sql.types import ArrayType, DataType, StringType, StructField, StructType
 
 from schemas import debezium, json_bytes
@@ -130,10 +128,6 @@ class Judge:
                 StructField("payload", self.payload),
             ]
         )
-
-    def column(self, value: Column) -> Column:
-        """The verdict on a BINARY column as a column of `verdict_type`; one pass over the bytes in Arrow batches."""
-        return _arrow_function(self)(value)
 
     def __call__(self, values: pa.Array) -> pa.StructArray:
         """The verdicts on an array of records, BINARY in, `verdict_type` out."""
@@ -314,11 +308,3 @@ def _without_collector() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _arrow_function(judge: Judge) -> Callable[[Column], Column]:
-    @arrow_udf(judge.verdict_type)  # type: ignore[untyped-decorator]
-    def verdicts(values: pa.Array) -> pa.Array:
-        return judge(values)
-
-    return verdicts  # type: ignore[no-any-return]

@@ -24,7 +24,7 @@ from streams.breaker import Breaker
 from streams.handover import Handover
 from streams.judged import Judged, hold
 from streams.learning import Learner
-from streams.outcomes import Stamp, lane_columns, outcomes
+from streams.outcomes import Stamp, lane_columns, outcomes_of
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,12 @@ class BronzeStep:
         # 2
         self.learner.begin()
         stamp = Stamp(entry.run_id, planned.clock)
-        in_driver = planned.width <= self.small_batch_rows
-        judged, handed_on = self._judge(records, stamp, in_driver=in_driver), False
+        small = planned.width <= self.small_batch_rows
+        judged, handed_on = self._judge(records, stamp, small=small), False
         try:
             while self.learner.learn(judged, self.table, stamp, describe(entry)):
                 judged.release()
-                judged = self._judge(records, stamp, in_driver=in_driver)
+                judged = self._judge(records, stamp, small=small)
             # 3
             tally = judged.tally()
             self.breaker.check(self.spec.table, describe(entry), tally)
@@ -133,9 +133,9 @@ class BronzeStep:
             if not handed_on:
                 judged.release()
 
-    def _judge(self, records: DataFrame, stamp: Stamp, *, in_driver: bool) -> Judged:
-        judged = outcomes(records, self.decoder, stamp, self.max_record_bytes)
-        return hold(judged, self.decoder, in_driver=in_driver)
+    def _judge(self, records: DataFrame, stamp: Stamp, *, small: bool) -> Judged:
+        outcomes = outcomes_of(self.decoder, stamp, self.max_record_bytes)
+        return hold(records, self.decoder, outcomes, small=small)
 
     def _entry(self, planned: BatchOffsets, batch_id: int) -> LedgerEntry:
         return LedgerEntry(

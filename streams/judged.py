@@ -12,26 +12,19 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from checkpoints.lake import Lake
 from schemas import columns as c
 from schemas.decode import Decoder
+from schemas.outcome import DROPPED, NEW_FIELDS, VIOLATIONS, Outcomes
 from sinks import engine
 from sinks.commit import Commit
 from sinks.lanes import lane
 from sinks.table import Table
 from streams.handover import SharedRows
-from streams.outcomes import (
-    DROPPED,
-    NEW_FIELDS,
-    VIOLATIONS,
-    LaneColumn,
-    accepted_rows,
-    bronze_names,
-    rejected_records,
-)
+from streams.outcomes import LaneColumn, accepted_rows, as_frame, bronze_names, in_driver, rejected_records
 from streams.tally import Count, Tally
 
 _TOO_LARGE = "spark.driver.maxResultSize"
@@ -62,20 +55,20 @@ class Judged(Protocol):
         """Free the batch, where it is not shared."""
 
 
-def hold(judged: DataFrame, decoder: Decoder, *, in_driver: bool) -> Judged:
+def hold(records: DataFrame, decoder: Decoder, outcomes: Outcomes, *, small: bool) -> Judged:
     """The batch, judged now; one that proves too large for the driver is held by Spark."""
-    if in_driver:
+    if small:
         try:
-            return _InDriver(judged, decoder, judged.toArrow())
+            return _InDriver(records.sparkSession, decoder, in_driver(records, outcomes))
         except PySparkException as error:
             if _TOO_LARGE not in str(error):
                 raise
-    return _InSpark(judged.persist(), decoder)
+    return _InSpark(as_frame(records, outcomes).persist(), decoder)
 
 
 @dataclass(frozen=True)
 class _InDriver:
-    _source: DataFrame
+    _spark: SparkSession
     _decoder: Decoder
     _rows: pa.Table
 
@@ -118,8 +111,7 @@ class _InDriver:
         return engine.append(table, self._accepted(), commit)
 
     def shared(self) -> SharedRows:
-        spark = self._source.sparkSession
-        return SharedRows(lambda: spark.createDataFrame(self._accepted()), lambda: None)
+        return SharedRows(lambda: self._spark.createDataFrame(self._accepted()), lambda: None)
 
     def release(self) -> None:
         """Nothing holds it but this."""

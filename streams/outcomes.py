@@ -1,74 +1,57 @@
-"""Kafka records to what becomes of them, DataFrame to DataFrame: bronze rows, lane records, counted drops."""
+"""Kafka records to what becomes of them: as columns for Spark, or as Arrow for the driver; see schemas/outcome.py."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
-from pyspark.sql import Column, DataFrame
+import pyarrow as pa
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from schemas import columns as c
+from schemas.arrow_values import arrow_type
 from schemas.decode import Decoder
+from schemas.outcome import DROPPED, HEADERS, IPC_TYPE, VALUE, VIOLATIONS, Outcomes
 from schemas.table_columns import with_metadata
-
-VALUE: Final = "__value"
-HEADERS: Final = "__headers"
-VIOLATIONS: Final = "__violations"
-DROPPED: Final = "__dropped"
-NEW_FIELDS: Final = "__new_fields"
 
 LaneColumn = tuple[str, str | None, object]
 
-_VERDICT: Final = "__verdict"
-_SIZE_RULE: Final = "record.size"
+_KAFKA_COLUMNS = ("key", "value", "topic", "partition", "offset", "timestamp", "headers")
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What every row of one run carries: its uuid, its clock, and the contract's version that it was judged under."""
+    """What every row of one run carries: its uuid and its clock."""
 
     run_id: str
     clock: datetime
 
 
-def outcomes(records: DataFrame, decoder: Decoder, stamp: Stamp, max_record_bytes: int) -> DataFrame:
-    """Each record with what becomes of it.
+def outcomes_of(decoder: Decoder, stamp: Stamp, max_record_bytes: int) -> Outcomes:
+    """What becomes of the records of one run."""
+    source_system, version = decoder.spec.source.source_system, decoder.contract.version
+    return Outcomes(decoder.judge, source_system, version, stamp.run_id, stamp.clock, max_record_bytes)
 
-    Columns in: those of Kafka's source. Columns out: those of the bronze table (null but for the coordinates unless the
-    record is accepted), and beside them `__violations` (null unless rejected), `__dropped` (why a record without a row
-    is only counted), `__value` and `__headers` (for rejected records alone: bronze does not hold them, the lane does),
-    and `__new_fields`. A value of more than `max_record_bytes` is rejected unread.
+
+def as_frame(records: DataFrame, outcomes: Outcomes) -> DataFrame:
+    """Each record with what becomes of it, as columns of Spark."""
+    return records.select(*_KAFKA_COLUMNS).mapInArrow(outcomes.as_columns, outcomes.type)
+
+
+def in_driver(records: DataFrame, outcomes: Outcomes) -> pa.Table:
+    """The same as Arrow in the driver.
+
+    The workers' Arrow comes through Spark untouched: to turn thirty columns into Spark's rows and back into Arrow costs
+    as much as to judge them.
     """
-    is_large = F.coalesce(F.octet_length("value") > max_record_bytes, F.lit(False))
-    verdict = F.col(_VERDICT)
-    payload = verdict["payload"]
-    violations = F.when(is_large, _violation(_SIZE_RULE)).otherwise(verdict["violations"])
-    is_rejected = F.col(VIOLATIONS).isNotNull()
-    judged = records.withColumn(_VERDICT, decoder.judge.column(F.when(~is_large, F.col("value"))))
-    return judged.withColumn(VIOLATIONS, violations).select(
-        *(payload[name].alias(name) for name in decoder.payload.names),
-        F.col("topic").alias(c.TOPIC),
-        F.col("partition").alias(c.PARTITION),
-        F.col("offset").alias(c.OFFSET),
-        F.col("timestamp").alias(c.KAFKA_TS),
-        F.col("key").alias(c.KEY),
-        F.when(payload.isNotNull(), decoder.position(payload, F.col("partition"), F.col("offset"))).alias(
-            c.SOURCE_POSITION
-        ),
-        F.lit(decoder.contract.version).alias(c.CONTRACT_VERSION),
-        verdict["rescued"].alias(c.RESCUED_DATA),
-        F.lit(stamp.clock).alias(c.INGEST_TS),
-        F.lit(stamp.run_id).alias(c.BATCH_ID),
-        F.lit(decoder.spec.source.source_system).alias(c.SOURCE_SYSTEM),
-        F.lit(stamp.clock.date()).alias(c.RUN_DATE),
-        VIOLATIONS,
-        F.when(~is_large, verdict["dropped"]).alias(DROPPED),
-        F.when(is_rejected, F.col("value")).alias(VALUE),
-        F.when(is_rejected, F.col("headers")).alias(HEADERS),
-        verdict["new_fields"].alias(NEW_FIELDS),
-    )
+    streams = records.select(*_KAFKA_COLUMNS).mapInArrow(outcomes.as_ipc, IPC_TYPE).toArrow()["rows"]
+    tables = [pa.ipc.open_stream(stream.as_buffer()).read_all() for stream in streams]
+    return pa.concat_tables(tables) if tables else _schema_of(outcomes).empty_table()
+
+
+def _schema_of(outcomes: Outcomes) -> pa.Schema:
+    return pa.schema(list(arrow_type(outcomes.type)))
 
 
 def bronze_names(decoder: Decoder) -> list[str]:
@@ -114,8 +97,3 @@ def rejected_records(judged: DataFrame, columns: list[LaneColumn]) -> DataFrame:
     return judged.where(F.col(VIOLATIONS).isNotNull()).select(
         *((F.col(column) if column else F.lit(constant)).alias(name) for name, column, constant in columns)
     )
-
-
-def _violation(rule: str) -> Column:
-    nothing = F.lit("")
-    return F.array(F.struct(F.lit(rule).alias("rule"), nothing.alias("pointer"), nothing.alias("schema_path")))

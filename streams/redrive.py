@@ -29,7 +29,7 @@ from streams.changes import TRUNCATED, VIOLATIONS
 from streams.errors import NoLane
 from streams.graph import Graph
 from streams.judged import Judged, hold
-from streams.outcomes import Stamp, outcomes, verdict_columns
+from streams.outcomes import Stamp, outcomes_of, verdict_columns
 from streams.silver import ChangeStep
 from streams.steps import entry_for
 
@@ -155,7 +155,8 @@ class BronzeRedrive:
 
     def _judge(self, records: DataFrame, stamp: Stamp) -> Judged:
         step = self.step
-        return hold(outcomes(records, step.decoder, stamp, step.max_record_bytes), step.decoder, in_driver=True)
+        outcomes = outcomes_of(step.decoder, stamp, step.max_record_bytes)
+        return hold(records, step.decoder, outcomes, small=True)
 
     def _entry(self, stamp: Stamp, accepted: int) -> LedgerEntry:
         step = self.step

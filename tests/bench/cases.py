@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.streaming.readwriter import DataStreamWriter
@@ -212,7 +212,7 @@ def _with_metadata(decoded: DataFrame, decoder: Decoder, batch_id: int) -> DataF
         F.col("offset").alias(c.OFFSET),
         F.col("timestamp").alias(c.KAFKA_TS),
         F.col("key").alias(c.KEY),
-        decoder.position(F.col("payload"), F.col("partition"), F.col("offset")).alias(c.SOURCE_POSITION),
+        _position(F.col("payload.source.lsn"), F.col("payload.op")).alias(c.SOURCE_POSITION),
         F.lit(decoder.contract.version).alias(c.CONTRACT_VERSION),
         F.lit(None).cast("string").alias(c.RESCUED_DATA),
         F.current_timestamp().alias(c.INGEST_TS),
@@ -220,6 +220,19 @@ def _with_metadata(decoded: DataFrame, decoder: Decoder, batch_id: int) -> DataF
         F.lit("shop").alias(c.SOURCE_SYSTEM),
         F.current_date().alias(c.RUN_DATE),
     )
+
+
+def _position(lsn: Column, op: Column) -> Column:
+    """`_source_position` of a PostgreSQL event, as a script would work it out."""
+    fields = {
+        "epoch": F.lit(0),
+        "major": lsn,
+        "minor": F.when(op == "r", 0).otherwise(1),
+        "row": F.lit(0),
+        "partition": F.col("partition"),
+        "offset": F.col("offset"),
+    }
+    return F.struct(*(column.alias(name) for name, column in fields.items())).cast(c.POSITION_TYPE)
 
 
 def _read(query: StreamingQuery) -> int:

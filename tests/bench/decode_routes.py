@@ -21,8 +21,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.json as pj
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.functions import arrow_udf  # type: ignore[attr-defined]  # its stub is missing in 4.1
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -123,6 +124,14 @@ def _in_python(run: Callable[[], object], repeat: int) -> Figure:
     return _figure(found, BATCH)
 
 
+def _judged(decoder: Decoder) -> Callable[[Column], Column]:
+    @arrow_udf(decoder.judge.verdict_type)  # type: ignore[untyped-decorator]
+    def verdicts(values: pa.Array) -> pa.Array:
+        return decoder.judge(values)
+
+    return verdicts  # type: ignore[no-any-return]
+
+
 def _in_spark(
     spark: SparkSession, decoder: Decoder, clean: list[bytes], broken: list[bytes], repeat: int
 ) -> dict[str, Figure]:
@@ -135,8 +144,8 @@ def _in_spark(
         "reading the cached bytes": frames["clean"].select(value),
         "from_json, nothing checked": frames["clean"].select(decoded),
         "jsonschema-rs in Arrow, then from_json: two parses": frames["clean"].select(envelope.column(value), decoded),
-        "the judge: one parse": frames["clean"].select(decoder.judge.column(value)),
-        "the judge, 1% of the records broken": frames["broken"].select(decoder.judge.column(value)),
+        "the judge: one parse": frames["clean"].select(_judged(decoder)(value)),
+        "the judge, 1% of the records broken": frames["broken"].select(_judged(decoder)(value)),
     }
     tree = machine.Tree()
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in routes}
