@@ -105,9 +105,12 @@ def unknown_in(value: Any, node: Node) -> Any:
     since an item has no name to be kept under.
     """
     if node.kind == "object" and isinstance(value, dict):
-        found = {name: value[name] for name in value.keys() - node.fields.keys()}
-        for name, below in node.fields.items():
-            if (inner := value.get(name)) is not None and (deeper := unknown_in(inner, below)) is not None:
+        found = {}
+        for name, inner in value.items():
+            below = node.fields.get(name)
+            if below is None:
+                found[name] = inner
+            elif inner is not None and (deeper := unknown_in(inner, below)) is not None:
                 found[name] = deeper
         return found or None
     if node.inner is not None and node.kind == "array" and isinstance(value, list):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date
 from itertools import islice
 
+import pyarrow as pa
 import pytest
 
 from deploy.embedded.shop import FX_RATES_TOPIC
@@ -28,9 +29,9 @@ def decoders() -> dict[str, Decoder]:
 
 @pytest.mark.parametrize("record", BROKEN, ids=[f"{one.topic} {one.kind}" for one in BROKEN])
 def test_a_broken_record_is_rejected(record: Record, decoders: dict[str, Decoder]) -> None:
-    verdict = decoders[record.topic].judge(record.value)
-    assert verdict.violations
-    assert verdict.dropped is None
+    [verdict] = decoders[record.topic].judge(pa.array([record.value], pa.binary())).to_pylist()
+    assert verdict["violations"]
+    assert verdict["dropped"] is None
 
 
 def test_each_topic_gets_each_kind() -> None:
@@ -45,5 +46,5 @@ def test_the_rates_of_the_traffic_are_accepted(decoders: dict[str, Decoder]) -> 
     rates = [one for one in made if isinstance(one, Record) and not one.is_broken]
     assert rates
     for rate in rates:
-        verdict = decoders[rate.topic].judge(rate.value)
-        assert verdict.violations is None
+        [verdict] = decoders[rate.topic].judge(pa.array([rate.value], pa.binary())).to_pylist()
+        assert verdict["violations"] is None
