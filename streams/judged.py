@@ -6,6 +6,7 @@ one Spark job in all.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ from streams.handover import SharedRows
 from streams.outcomes import LaneColumn, accepted_rows, as_frame, bronze_names, in_driver, rejected_records
 from streams.tally import Count, Tally
 
+_HEADERS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.string())]))  # the value is base64 already
 _TOO_LARGE = "spark.driver.maxResultSize"
 
 
@@ -105,6 +107,9 @@ class _InDriver:
             name: rejected[column] if column else pa.repeat(constant, len(rejected))
             for name, column, constant in columns
         }
+        if "headers" in fields:
+            headers = [None if text is None else json.loads(text) for text in fields["headers"].to_pylist()]
+            fields["headers"] = pa.array(headers, _HEADERS)
         lane.write(lake, path, pa.table(fields))
 
     def append(self, table: Table, commit: Commit) -> int:

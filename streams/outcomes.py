@@ -12,12 +12,12 @@ from pyspark.sql import functions as F
 from schemas import columns as c
 from schemas.arrow_values import arrow_type
 from schemas.decode import Decoder
-from schemas.outcome import DROPPED, HEADERS, IPC_TYPE, VALUE, VIOLATIONS, Outcomes
+from schemas.outcome import DROPPED, HEADERS, HEADERS_TYPE, IPC_TYPE, VALUE, VIOLATIONS, Outcomes
 from schemas.table_columns import with_metadata
 
 LaneColumn = tuple[str, str | None, object]
 
-_KAFKA_COLUMNS = ("key", "value", "topic", "partition", "offset", "timestamp", "headers")
+_KAFKA_COLUMNS = ("key", "value", "topic", "partition", "offset", "timestamp")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def outcomes_of(decoder: Decoder, stamp: Stamp, max_record_bytes: int) -> Outcom
 
 def as_frame(records: DataFrame, outcomes: Outcomes) -> DataFrame:
     """Each record with what becomes of it, as columns of Spark."""
-    return records.select(*_KAFKA_COLUMNS).mapInArrow(outcomes.as_columns, outcomes.type)
+    return _for_workers(records).mapInArrow(outcomes.as_columns, outcomes.type)
 
 
 def in_driver(records: DataFrame, outcomes: Outcomes) -> pa.Table:
@@ -45,9 +45,15 @@ def in_driver(records: DataFrame, outcomes: Outcomes) -> pa.Table:
     The workers' Arrow comes through Spark untouched: to turn thirty columns into Spark's rows and back into Arrow costs
     as much as to judge them.
     """
-    streams = records.select(*_KAFKA_COLUMNS).mapInArrow(outcomes.as_ipc, IPC_TYPE).toArrow()["rows"]
+    streams = _for_workers(records).mapInArrow(outcomes.as_ipc, IPC_TYPE).toArrow()["rows"]
     tables = [pa.ipc.open_stream(stream.as_buffer()).read_all() for stream in streams]
     return pa.concat_tables(tables) if tables else _schema_of(outcomes).empty_table()
+
+
+def _for_workers(records: DataFrame) -> DataFrame:
+    """What the workers need; headers as JSON, which most records have none of."""
+    headers = F.when(F.size("headers") > 0, F.to_json("headers"))
+    return records.select(*_KAFKA_COLUMNS, headers.alias("headers"))
 
 
 def _schema_of(outcomes: Outcomes) -> pa.Schema:
@@ -94,6 +100,7 @@ def verdict_columns(decoder: Decoder) -> list[LaneColumn]:
 
 def rejected_records(judged: DataFrame, columns: list[LaneColumn]) -> DataFrame:
     """The rejected records with these fields."""
+    judged = judged.withColumn(HEADERS, F.from_json(HEADERS, HEADERS_TYPE))
     return judged.where(F.col(VIOLATIONS).isNotNull()).select(
         *((F.col(column) if column else F.lit(constant)).alias(name) for name, column, constant in columns)
     )

@@ -104,6 +104,15 @@ def test_a_rejected_record_keeps_its_bytes_and_says_what_it_broke(feeder: Feeder
     assert "xxxx" not in json.dumps(second["violations"])
 
 
+@pytest.mark.parametrize("small_batch_rows", [0, 100])
+def test_a_rejected_record_keeps_its_headers(small_batch_rows: int, feeder: Feeder, graph: Graph) -> None:
+    graph.bronze["bronze.people"].small_batch_rows = small_batch_rows
+    feeder.headers = [("trace", b"\xff\x00"), ("trace", b""), ("empty", None)]
+    feeder.feed("bronze.people", b"{", change("c", person(1), 1))
+    [record] = lane_records(graph.lake.errors("bronze.people"))
+    assert record["headers"] == [{"key": "trace", "value": "/wA="}, {"key": "trace", "value": ""}, {"key": "empty"}]
+
+
 def test_a_batch_that_bronze_holds_is_left_as_it_is(feeder: Feeder, graph: Graph, spark: SparkSession) -> None:
     feeder.feed("bronze.people", change("c", person(1), 1), b"{")
     step = graph.bronze["bronze.people"]

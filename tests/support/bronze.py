@@ -40,11 +40,13 @@ class Feeder:
     graph: Graph
     next_offset: dict[str, int] = field(default_factory=dict)
     next_batch: dict[str, int] = field(default_factory=dict)
+    headers: list[tuple[str, bytes | None]] | None = None
 
     def records(self, table: str, records: Sequence[Any], first_offset: int) -> DataFrame:
         topic = self.graph.bronze[table].spec.source.topic
         rows = [
-            (b"k", value_of(record), topic, 0, first_offset + index, None, None) for index, record in enumerate(records)
+            (b"k", value_of(record), topic, 0, first_offset + index, None, self.headers)
+            for index, record in enumerate(records)
         ]
         return self.spark.createDataFrame(rows, KAFKA_COLUMNS)
 
