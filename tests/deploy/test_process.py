@@ -23,10 +23,13 @@ Alive = Callable[[Iterable[int]], set[int]]
 SLEEP = ["sleep", "600"]
 # A grandchild in a session of its own, like PostgreSQL's backends, that only SIGKILL ends.
 FAMILY = ["sh", "-c", "(trap '' TERM; exec setsid sleep 600) & echo $! ; wait"]
+# Run in the background by a shell without job control, it would inherit that SIGINT and SIGHUP are ignored.
 HOLDER = """
-import json, sys, time
+import json, signal, sys, time
 from pathlib import Path
 from deploy.embedded.process import ManagedProcess
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_DFL)
 folder = Path(sys.argv[1])
 process = ManagedProcess("held", folder / "held.log", remove_when_orphaned=[folder / "data"])
 process.start(json.loads(sys.argv[2]), cwd=folder, healthy=lambda: True, timeout_seconds=10)
