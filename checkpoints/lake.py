@@ -22,6 +22,7 @@ class Lake:
     |---------------------------------------------------------------|----------------------------------------|
     | `<root>/<layer>/<table>`                                      | a Delta table                          |
     | `<root>/_checkpoints/<query>/g<N>`                            | Spark's checkpoint, one per generation |
+    | `<root>/_tombstones/<layer>/<table>`                          | what was deleted from it               |
     | `<root>/_errors/<layer>/<table>/dt=<date>/run_id=<uuid>`      | the rejected records of one batch      |
     """
 
@@ -41,6 +42,11 @@ class Lake:
         """The folder of a table's error lane."""
         layer, table = name.split(".")
         return f"{self.root}/_errors/{layer}/{table}"
+
+    def tombstones(self, name: str) -> str:
+        """The folder of what was deleted from a table."""
+        layer, table = name.split(".")
+        return f"{self.root}/_tombstones/{layer}/{table}"
 
     def checkpoint(self, query: str, generation: int) -> str:
         """The folder of a query's checkpoint in one generation."""

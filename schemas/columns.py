@@ -26,7 +26,10 @@ KEY = "_key"
 SOURCE_POSITION = "_source_position"
 CONTRACT_VERSION = "_contract_version"
 RESCUED_DATA = "_rescued_data"
+UNAVAILABLE = "_unavailable"
 SEQUENCE = "_sequence"
+COLUMN_SEQUENCES = "_column_sequences"
+UNKNOWN = "_unknown"
 DELETED = "_deleted"
 
 INGEST_METADATA = (INGEST_TS, BATCH_ID, SOURCE_SYSTEM, RUN_DATE)

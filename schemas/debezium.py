@@ -15,6 +15,9 @@ OPS = (*ROW_OPS, TRUNCATE)
 
 BEFORE, AFTER, SOURCE, OP, TS_MS = "before", "after", "source", "op", "ts_ms"
 
+COMPLETES_SNAPSHOT: Final = f"{OP} = '{READ}' AND {SOURCE}.snapshot IN ('last', 'last_in_data_collection')"
+"""SQL over bronze: whether a record is the last of a snapshot of its table. An incremental snapshot has no such end."""
+
 SOURCE_TYPE = StructType(
     [
         StructField("version", StringType()),

@@ -106,6 +106,7 @@ class ChangeSpec(Spec):
     sequence_by: Annotated[tuple[SequenceColumn, ...], Field(min_length=1)]
     apply_as_deletes: SqlExpression | None = None
     apply_as_truncates: SqlExpression | None = None
+    ignore_null_updates: bool = False
     select: Annotated[Select, Field(min_length=1)]
     schema_change: Literal["evolve", "freeze"] = "freeze"
     lane_retention_days: Days | None = None

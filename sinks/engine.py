@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 import pyarrow as pa
 from delta.tables import DeltaTable as SparkDeltaTable
@@ -18,8 +17,6 @@ from pyspark.sql import DataFrame, SparkSession
 
 from sinks.commit import Commit
 from sinks.table import Table
-
-Engine = Literal["driver", "spark"]
 
 _TXN_APP = "spark.databricks.delta.write.txnAppId"
 _TXN_VERSION = "spark.databricks.delta.write.txnVersion"
@@ -31,8 +28,7 @@ class Merge:
     """A keyed MERGE of a source `s` into the table `t`: conditions are SQL that both engines read.
 
     The clauses in their order: a matched row goes where `delete_when` holds, else it becomes the source's row where
-    `update_when` holds; an unmatched source row comes in where `insert_when` holds; a row of the table that no
-    source row matches goes where `delete_unmatched_when` holds.
+    `update_when` holds; an unmatched source row comes in where `insert_when` holds.
     """
 
     on: str
@@ -40,17 +36,11 @@ class Merge:
     delete_when: str | None = None
     update_when: str | None = None
     insert_when: str | None = None
-    delete_unmatched_when: str | None = None
 
     @property
     def assignments(self) -> dict[str, str]:
         """Column of the table -> the source's column."""
         return {column: f"s.{column}" for column in self.columns}
-
-
-def choose(rows: int, small_batch_rows: int) -> Engine:
-    """The engine for a batch of so many rows."""
-    return "driver" if rows <= small_batch_rows else "spark"
 
 
 def append(table: Table, rows: DataFrame | pa.Table, commit: Commit) -> int:
@@ -76,17 +66,18 @@ def append(table: Table, rows: DataFrame | pa.Table, commit: Commit) -> int:
         return table.version()
 
 
-def merge(spark: SparkSession, table: Table, source: DataFrame, clauses: Merge, commit: Commit, engine: Engine) -> int:
+def merge(table: Table, source: DataFrame | pa.Table, clauses: Merge, commit: Commit) -> int:
     """MERGE and move the positions; returns the table's version.
 
-    Spark carries the first position with the rows and the rest in a commit that follows, so with several the step
-    must be harmless to repeat. A MERGE that changes nothing makes no commit in delta-rs: the positions then get one.
+    Arrow rows are merged by the driver, a frame by Spark's executors. Spark carries the first position with the rows
+    and the rest in a commit that follows, so with several the step must be harmless to repeat. A MERGE that changes
+    nothing makes no commit in delta-rs: the positions then get one.
     """
     with table.lock:
-        if engine == "driver":
+        if isinstance(source, pa.Table):
             _merge_by_driver(table, source, clauses, commit)
         else:
-            _merge_by_spark(spark, table, source, clauses, commit)
+            _merge_by_spark(table, source, clauses, commit)
         left = {app: version for app, version in commit.positions.items() if table.position(app) != version}
         if left:
             table.commit_position(Commit(left, commit.entry.model_copy(update={"step": "position", "rows": {}})))
@@ -105,9 +96,9 @@ def owned(rows: pa.Table) -> pa.Table:
     return pa.ipc.open_stream(sink.getvalue()).read_all()
 
 
-def _merge_by_driver(table: Table, source: DataFrame, clauses: Merge, commit: Commit) -> None:
+def _merge_by_driver(table: Table, source: pa.Table, clauses: Merge, commit: Commit) -> None:
     merger = table.writer().merge(
-        owned(source.toArrow()),
+        owned(source),
         clauses.on,
         source_alias="s",
         target_alias="t",
@@ -119,12 +110,11 @@ def _merge_by_driver(table: Table, source: DataFrame, clauses: Merge, commit: Co
         merger = merger.when_matched_update(clauses.assignments, clauses.update_when)
     if clauses.insert_when:
         merger = merger.when_not_matched_insert(clauses.assignments, clauses.insert_when)
-    if clauses.delete_unmatched_when:
-        merger = merger.when_not_matched_by_source_delete(clauses.delete_unmatched_when)
     merger.execute()
 
 
-def _merge_by_spark(spark: SparkSession, table: Table, source: DataFrame, clauses: Merge, commit: Commit) -> None:
+def _merge_by_spark(table: Table, source: DataFrame, clauses: Merge, commit: Commit) -> None:
+    spark = source.sparkSession
     builder = SparkDeltaTable.forPath(spark, table.path).alias("t").merge(source.alias("s"), clauses.on)
     if clauses.delete_when:
         builder = builder.whenMatchedDelete(clauses.delete_when)
@@ -132,8 +122,6 @@ def _merge_by_spark(spark: SparkSession, table: Table, source: DataFrame, clause
         builder = builder.whenMatchedUpdate(clauses.update_when, dict(clauses.assignments))
     if clauses.insert_when:
         builder = builder.whenNotMatchedInsert(clauses.insert_when, dict(clauses.assignments))
-    if clauses.delete_unmatched_when:
-        builder = builder.whenNotMatchedBySourceDelete(clauses.delete_unmatched_when)
     app, version = next(iter(commit.positions.items()))
     metadata = commit.entry.model_copy(update={"engine": "spark"}).to_metadata()
     with _session_settings(spark, {_TXN_APP: app, _TXN_VERSION: str(version), _USER_METADATA: metadata}):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 from deltalake import DeltaTable, Schema
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField, StructType
@@ -113,7 +115,7 @@ class Table:
             if not self.exists:
                 DeltaTable.create(
                     self.path,
-                    schema=_delta_schema(wanted),
+                    schema=delta_schema(wanted),
                     partition_by=list(partition_by) or None,
                     configuration=_properties(wanted),
                 )
@@ -140,9 +142,7 @@ class Table:
                 source="full",
             )
             properties = Commit({}, entry).properties("none")
-            self.writer().alter.add_columns(
-                list(_delta_schema(StructType(fields)).fields), commit_properties=properties
-            )
+            self.writer().alter.add_columns(list(delta_schema(StructType(fields)).fields), commit_properties=properties)
             return True
 
     def differences(self, wanted: StructType, partition_by: Sequence[str], *, additive: bool) -> list[str]:
@@ -190,6 +190,24 @@ class Table:
             return rows.select(*schema.names)
         return spark.read.format("delta").option("versionAsOf", at.version()).load(self.path)
 
+    @property
+    def rows(self) -> int | None:
+        """How many rows the table has, as its log says; None where it does not."""
+        counts = pa.table(self.handle().get_add_actions(flatten=True)).column("num_records")
+        return None if counts.null_count else int(pc.sum(counts).as_py() or 0)
+
+    def count(self, among: pc.Expression) -> int:
+        """How many rows there are for which `among` holds, read by the driver."""
+        return int(self.handle().to_pyarrow_dataset().count_rows(filter=among))
+
+    def to_arrow(
+        self, columns: Sequence[str], among: pc.Expression | None = None, version: int | None = None
+    ) -> pa.Table:
+        """These columns of the rows for which `among` holds, as of `version` where one is given; read by the driver."""
+        at = self.handle() if version in (None, self.version()) else DeltaTable(self.path, version=version)
+        dataset: ds.Dataset = at.to_pyarrow_dataset()
+        return plain(dataset.to_table(columns=list(columns), filter=among))
+
     def changes(self, spark: SparkSession, first: int, last: int, few_rows: int) -> Feed:
         """The change feed from version `first` to `last`, both included, with Delta's `_change_type` column.
 
@@ -200,7 +218,7 @@ class Table:
         columns = [*self.schema().names, CHANGE_TYPE]
         rows = ledger.rows_between(handle, first, last)
         if rows is not None and rows <= few_rows:
-            return Feed(spark, _without_views(pa.table(handle.load_cdf(first, last)).select(columns)))
+            return Feed(spark, plain(pa.table(handle.load_cdf(first, last)).select(columns)))
         feed = spark.read.format("delta").option("readChangeFeed", "true")
         feed = feed.option("startingVersion", first).option("endingVersion", last)
         return Feed(spark, feed.load(self.path).select(*columns))
@@ -242,11 +260,12 @@ def _properties(schema: StructType) -> dict[str, str]:
     return {**PROPERTIES, **({"delta.dataSkippingStatsColumns": ",".join(places)} if is_bronze else {})}
 
 
-def _delta_schema(schema: StructType) -> Schema:
+def delta_schema(schema: StructType) -> Schema:
+    """Columns of Spark as Delta's."""
     return Schema.from_json(schema.json())
 
 
-def _without_views(rows: pa.Table) -> pa.Table:
+def plain(rows: pa.Table) -> pa.Table:
     """The rows in the types that Spark takes from Arrow; delta-rs gives views and dictionaries."""
     return rows.cast(pa.schema([pa.field(field.name, _plain(field.type)) for field in rows.schema]))
 

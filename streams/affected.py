@@ -59,13 +59,6 @@ class KeySet:
         """Whether nothing is affected by it."""
         return self.literals == ()
 
-    def has_null(self, column: str) -> bool:
-        """Whether a key is null there: in a history, a TRUNCATE."""
-        if self.literals is not None:
-            index = self.columns.index(column)
-            return any(row[index] is None for row in self.literals)
-        return not self.frame.where(F.col(column).isNull()).isEmpty()
-
     def condition(self) -> Column | None:
         """The restriction as a condition over constants; None where there are too many of them."""
         if self.literals is None:

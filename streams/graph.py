@@ -19,12 +19,13 @@ from streams import logs
 from streams.breaker import Breaker
 from streams.bronze import BronzeStep
 from streams.explain import explain
-from streams.gold import QueryRecipe, VersionsRecipe
+from streams.gold import QueryRecipe
 from streams.learning import Learner
 from streams.refresh import RefreshStep
 from streams.registry import registry_for
 from streams.silver import ChangeStep
 from streams.steps import Step
+from streams.versions import VersionsStep
 
 log = logs.get(__name__)
 
@@ -71,11 +72,12 @@ class Graph:
                     below[name] = ChangeStep(
                         spec, tables[name], upstream, lake, settings.small_batch_rows, pipeline.rules.get(name, ())
                     )
-                case Scd2Spec() | DerivedSpec():
-                    recipe = VersionsRecipe(spec) if isinstance(spec, Scd2Spec) else QueryRecipe(spec)
+                case Scd2Spec():
+                    below[name] = VersionsStep(spec, tables[name], tables[spec.from_], settings.small_batch_rows)
+                case DerivedSpec():
                     upstreams = tuple(tables[upstream] for upstream in spec.upstreams)
                     below[name] = RefreshStep(
-                        recipe, tables[name], upstreams, settings.small_batch_rows, settings.pushdown_keys
+                        QueryRecipe(spec), tables[name], upstreams, settings.small_batch_rows, settings.pushdown_keys
                     )
         return cls(pipeline, lake, tables, bronze, below, deployed.read(pipeline.folder))
 

@@ -7,29 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from pyspark.sql import DataFrame
+from streams.compute import Rows
 
 
 class SharedRows:
-    """Rows in memory with several readers; the last one to release them frees them.
+    """Rows in memory with several readers; the last one to release them frees them."""
 
-    The frame is made when a reader first asks for it: a table that is behind never does.
-    """
-
-    def __init__(self, make: Callable[[], DataFrame], free: Callable[[], object]) -> None:
-        self._make = make
+    def __init__(self, rows: Rows, free: Callable[[], object]) -> None:
+        self.rows = rows
         self._free = free
-        self._frame: DataFrame | None = None
         self._readers = 1
         self._lock = threading.Lock()
-
-    @property
-    def frame(self) -> DataFrame:
-        """The rows."""
-        with self._lock:
-            if self._frame is None:
-                self._frame = self._make()
-            return self._frame
 
     def retain(self) -> None:
         """One more reader."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from checkpoints.lake import Lake
@@ -61,7 +61,7 @@ def hold(records: DataFrame, decoder: Decoder, outcomes: Outcomes, *, small: boo
     """The batch, judged now; one that proves too large for the driver is held by Spark."""
     if small:
         try:
-            return _InDriver(records.sparkSession, decoder, in_driver(records, outcomes))
+            return _InDriver(decoder, in_driver(records, outcomes))
         except PySparkException as error:
             if _TOO_LARGE not in str(error):
                 raise
@@ -70,7 +70,6 @@ def hold(records: DataFrame, decoder: Decoder, outcomes: Outcomes, *, small: boo
 
 @dataclass(frozen=True)
 class _InDriver:
-    _spark: SparkSession
     _decoder: Decoder
     _rows: pa.Table
 
@@ -116,7 +115,7 @@ class _InDriver:
         return engine.append(table, self._accepted(), commit)
 
     def shared(self) -> SharedRows:
-        return SharedRows(lambda: self._spark.createDataFrame(self._accepted()), lambda: None)
+        return SharedRows(self._accepted(), lambda: None)
 
     def release(self) -> None:
         """Nothing holds it but this."""
@@ -169,7 +168,7 @@ class _InSpark:
         return engine.append(table, accepted_rows(self._rows, self._decoder), commit)
 
     def shared(self) -> SharedRows:
-        return SharedRows(lambda: accepted_rows(self._rows, self._decoder), self._rows.unpersist)
+        return SharedRows(accepted_rows(self._rows, self._decoder), self._rows.unpersist)
 
     def release(self) -> None:
         self._rows.unpersist()

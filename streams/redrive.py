@@ -10,22 +10,21 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType
 
 from checkpoints import ledger
 from checkpoints.ledger import ContractUse, LedgerEntry
 from checkpoints.positions import app_id
 from checkpoints.requests import Redrive
 from schemas import columns as c
-from schemas.validation import VIOLATION_TYPE
 from sinks.commit import Commit
 from sinks.lanes import lane
 from sinks.lanes.positions import NOWHERE, Positions, held_in
 from sinks.lanes.reader import REDRIVEN, LaneReader
 from streams.bronze import BronzeStep
 from streams.changes import TRUNCATED, VIOLATIONS
+from streams.compute import InDriver
 from streams.errors import NoLane
 from streams.graph import Graph
 from streams.judged import Judged, hold
@@ -206,25 +205,16 @@ class ChangeRedrive:
         run_id = ledger.run_id(step.spec.table, STEP, table.generation(), number)
         places = spark.createDataFrame(chunk.select(["topic", "partition", "offset"])).toDF(*_PLACE)
         rows = step.upstream.read(spark).where(Positions.of(chunk.to_batches()).predicate())
-        changes = step.changes(rows.join(F.broadcast(places), _PLACE, "left_semi")).where(~F.col(TRUNCATED)).persist()
-        try:
-            failing = {
-                row["rule"]: row["count"]
-                for row in changes.where(F.col(VIOLATIONS).isNotNull())
-                .groupBy(F.col(VIOLATIONS)[0]["rule"].alias("rule"))
-                .count()
-                .collect()
-            }
-            taken = changes.where(F.col(VIOLATIONS).isNull()).count()
-            version = None
-            if not found.dry_run:
-                entry = entry_for(table, "redrive", "lane", now, []).model_copy(update={"run_id": run_id})
-                version = step.merge(spark, changes, Commit({app: number}, entry)).version
-                verdicts = changes.select(*_verdict(now)).toArrow()
-                lane.write(step.lake, lane.verdicts_folder(step.lake, step.spec.table, run_id), verdicts)
-            return found.plus(accepted=taken, failing=failing, version=version)
-        finally:
-            changes.unpersist()
+        changes = step.changes(rows.join(F.broadcast(places), _PLACE, "left_semi")).where(~F.col(TRUNCATED))
+        schema, held = changes.schema, changes.toArrow()
+        first = pc.struct_field(pc.list_element(held[VIOLATIONS].drop_null(), 0), "rule")
+        failing = Counter(first.to_pylist())
+        version = None
+        if not found.dry_run:
+            entry = entry_for(table, "redrive", "lane", now, []).model_copy(update={"run_id": run_id})
+            version = step.merge(InDriver(), held, schema, Commit({app: number}, entry)).version
+            lane.write(step.lake, lane.verdicts_folder(step.lake, step.spec.table, run_id), _verdicts(held, now))
+        return found.plus(accepted=held[VIOLATIONS].null_count, failing=failing, version=version)
 
 
 def redrive(graph: Graph, spark: SparkSession, request: Redrive) -> Redriven:
@@ -286,11 +276,14 @@ def _without(records: pa.Table, held: Positions) -> pa.Table:
     return pa.Table.from_batches(left, records.schema)
 
 
-def _verdict(now: datetime) -> list[Column]:
-    """The fields of a verdict on a change: what it still breaks, nothing where it was taken."""
-    nothing = F.array().cast(ArrayType(VIOLATION_TYPE))
-    return [
-        *(F.col(column).alias(column.removeprefix("_")) for column in _PLACE),
-        F.coalesce(F.col(VIOLATIONS), nothing).alias("violations"),
-        F.lit(now).alias("ingest_ts"),
-    ]
+def _verdicts(changes: pa.Table, now: datetime) -> pa.Table:
+    """A verdict on each change: what it still breaks, nothing where it was taken."""
+    violations = changes[VIOLATIONS].combine_chunks()
+    nothing = pa.array([[]], violations.type).take(pa.repeat(pa.scalar(0), len(violations)))
+    return pa.table(
+        {
+            **{column.removeprefix("_"): changes[column] for column in _PLACE},
+            "violations": pc.if_else(pc.is_valid(violations), violations, nothing),
+            "ingest_ts": pa.repeat(pa.scalar(now, pa.timestamp("us", "UTC")), len(violations)),
+        }
+    )

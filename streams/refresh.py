@@ -18,7 +18,7 @@ from checkpoints import ledger
 from checkpoints.ledger import LedgerEntry
 from schemas import columns as c
 from schemas.errors import SluiceError
-from schemas.spec import DerivedSpec, Scd2Spec
+from schemas.spec import DerivedSpec
 from sinks import engine
 from sinks.engine import Merge
 from sinks.table import Table
@@ -45,25 +45,18 @@ class Recipe(Protocol):
     """How a derived table's rows are worked out."""
 
     @property
-    def spec(self) -> DerivedSpec | Scd2Spec:
+    def spec(self) -> DerivedSpec:
         """The table's spec."""
 
     @property
     def grain(self) -> tuple[str, ...]:
         """The columns that tell its rows apart."""
 
-    @property
-    def follows_columns(self) -> bool:
-        """Whether the table takes along columns that appear above it."""
-
     def mapping(self, upstream: str) -> dict[str, str]:
         """Column of the upstream -> column of the table, by which a change there finds the rows here."""
 
     def rows(self, spark: SparkSession, upstreams: Mapping[str, DataFrame], keys: Sequence[KeySet] | None) -> DataFrame:
         """The table's rows without metadata; only those that `keys` touch, or all of them."""
-
-    def touches_all(self, keys: KeySet) -> bool:
-        """Whether these keys stand for a change of every row."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +84,7 @@ class RefreshStep:
         rows = self.recipe.rows(spark, empty, None)
         metadata = [StructField(name, c.METADATA_TYPES[name]) for name in c.INGEST_METADATA]
         schema = StructType([*rows.schema.fields, *metadata])
-        self.table.ensure(schema, self.recipe.spec.partition_by, additive=self.recipe.follows_columns)
+        self.table.ensure(schema, self.recipe.spec.partition_by, additive=False)
 
     def run(self, spark: SparkSession, handover: Handover | None) -> StepOutcome | None:
         """Recompute what the upstreams' changes touch; harmless to repeat.
@@ -123,32 +116,26 @@ class RefreshStep:
             # 3
             frames = {one.upstream.name: one.upstream.read(spark, one.to) for one in consumed}
             new = self.recipe.rows(spark, frames, keys)
-            if self.recipe.follows_columns:
-                self.table.add_columns(new.schema, clock)
             old = self.table.read(spark).select(*new.columns)
             if keys is not None:
                 old = restricted(old, keys, self.recipe.grain)
             difference = _difference(new, old, self.recipe.grain).persist()
             try:
                 # 4
-                return self._merge(spark, difference, moved, entry)
+                return self._merge(difference, moved, entry)
             finally:
                 difference.unpersist()
 
-    def _keys(self, spark: SparkSession, changed: Sequence[Pending]) -> list[KeySet] | None:
+    def _keys(self, spark: SparkSession, changed: Sequence[Pending]) -> list[KeySet]:
         keys = []
         for one in changed:
             feed = one.upstream.changes(spark, one.position + 1, one.to, self.small_batch_rows)
             found = KeySet.of(feed, self.recipe.mapping(one.upstream.name), self.pushdown_keys)
-            if self.recipe.touches_all(found):
-                return None
             if not found.is_empty:
                 keys.append(found)
         return keys
 
-    def _merge(
-        self, spark: SparkSession, difference: DataFrame, moved: Sequence[Pending], entry: LedgerEntry
-    ) -> StepOutcome:
+    def _merge(self, difference: DataFrame, moved: Sequence[Pending], entry: LedgerEntry) -> StepOutcome:
         grain = self.recipe.grain
         counts = difference.agg(
             F.count_if(~F.col(c.DELETED)).alias("upserts"),
@@ -178,8 +165,8 @@ class RefreshStep:
             update_when=f"NOT s.{c.DELETED}",
             insert_when=f"NOT s.{c.DELETED}",
         )
-        chosen = engine.choose(total, self.small_batch_rows)
-        version = engine.merge(spark, self.table, source, clauses, commit_for(entry, moved), chosen)
+        is_small = total <= self.small_batch_rows
+        version = engine.merge(self.table, source.toArrow() if is_small else source, clauses, commit_for(entry, moved))
         return StepOutcome(entry, version)
 
 

@@ -29,6 +29,7 @@ from streams.operations import Operations
 from streams.queries import QuerySupervisor
 from streams.retention import expire_lanes, retention_days
 from streams.sources import Brokers
+from streams.stacks import log_stacks
 from streams.version import VERSION
 from streams.workers import TableWorker
 
@@ -68,6 +69,7 @@ class Service:
         self.workers: dict[str, TableWorker] = {}
         self._stopping = threading.Event()
         self._started = threading.Event()
+        self._known_stalled: set[str] = set()
         self._ended = threading.Event()
         self._on_jvm_lost = on_jvm_lost
         self.health = HealthServer(
@@ -115,6 +117,9 @@ class Service:
         limit = self.settings.stall_seconds
         busy = {one.name: now - since for one in self._parts() if (since := one.busy_since) is not None}
         stalled = {name: f"in hand for {seconds:.0f} s" for name, seconds in busy.items() if seconds > limit}
+        if stalled.keys() - self._known_stalled:
+            log_stacks(f"{', '.join(sorted(stalled))} stalled")
+        self._known_stalled = set(stalled)
         return Probe(not stalled, stalled)
 
     def ready(self) -> Probe:

@@ -29,6 +29,7 @@ from streams.demo.view import shown
 from streams.demo.watch import Watcher
 from streams.graph import Graph
 from streams.sources import Brokers
+from streams.stacks import log_stacks
 
 DONE, FAILED = 0, 1
 SNAPSHOT_SECONDS = 60.0
@@ -116,6 +117,7 @@ class Demo:
         drained = _until(lambda: watcher.look.is_drained(made), DRAIN_SECONDS, service)
         look, problems = watcher.look, [f"{name}: {problem}" for name, problem in board.problems().items()]
         if not drained:
+            log_stacks("the last changes did not arrive")
             problems += [f"{one.name}: still {one.lag} behind after {DRAIN_SECONDS:.0f} s." for one in look.behind]
         # 5
         board.phase = "stopping the service"

@@ -34,7 +34,7 @@ def pids_of(state: control.StackState) -> list[int]:
     return [state.supervisor, *(pid for part in state.pids.values() for pid in part)]
 
 
-def test_up_and_down(folder: Path, alive: Alive) -> None:
+def test_up_and_down(folder: Path, alive: Alive, eventually: Eventually) -> None:
     state = control.up(folder)
     assert control.state(folder) == state
     assert len(alive(pids_of(state))) == 9
@@ -47,7 +47,7 @@ def test_up_and_down(folder: Path, alive: Alive) -> None:
         control.up(folder)
 
     control.down(folder)
-    assert not alive(pids_of(state))
+    eventually(lambda: not alive(pids_of(state)), "the stack's processes have ended")
     assert not folder.exists()
     with pytest.raises(StackNotRunningError, match="sluice stack up"):
         control.down(folder)

@@ -10,7 +10,6 @@ from pyspark.sql import SparkSession
 
 from checkpoints import ledger
 from schemas.settings import Settings
-from streams.gold import surrogate_key
 from streams.graph import Graph
 from streams.refresh import DuplicateGrain
 from tests.support.bronze import Feeder, change
@@ -114,7 +113,7 @@ def test_a_truncate_ends_all_versions(feeder: Feeder, graph: Graph) -> None:
 
 
 def test_sparks_engine_gives_the_same_star(feeder: Feeder, graph: Graph) -> None:
-    for step in graph.below.values():
+    for step in (*graph.bronze.values(), *graph.below.values()):
         object.__setattr__(step, "small_batch_rows", 0)
     feeder.feed("bronze.visits", visit(1, 7, "1970-01-01 12:00:00"))
     feeder.feed("bronze.people", change("c", person(7, "a"), 1))
@@ -138,12 +137,3 @@ def test_two_rows_for_one_grain_are_refused_by_name(feeder: Feeder, graph: Graph
 
     with pytest.raises(DuplicateGrain, match=r"gold\.fact_visits: the query gives more than one row for visit=1"):
         step.run(spark, None)
-
-
-def test_surrogate_keys_tell_null_and_separators_apart(spark: SparkSession) -> None:
-    rows = spark.createDataFrame([("a", None), ("a", ""), ('a","', ""), ("a", "null")], "x string, y string")
-
-    keys = [row[0] for row in rows.select(surrogate_key(["x", "y"])).collect()]
-
-    assert len(set(keys)) == 4
-    assert all(len(key) == 32 for key in keys)

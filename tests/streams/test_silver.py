@@ -116,7 +116,7 @@ def test_current_rows(case: str, in_memory: bool, feeder: Feeder, graph: Graph) 
     "case", ["a key that is truncated away and comes back", "deleted and created again in one batch"]
 )
 def test_sparks_engine_gives_the_same_rows(case: str, feeder: Feeder, graph: Graph) -> None:
-    for step in graph.below.values():
+    for step in (*graph.bronze.values(), *graph.below.values()):
         object.__setattr__(step, "small_batch_rows", 0)
     batches, expected = CASES[case]
 

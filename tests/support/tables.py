@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 
 from schemas import columns as c
 
-_ADDED = {*c.INGEST_METADATA, c.SEQUENCE}
+_ADDED = {*c.INGEST_METADATA, c.SEQUENCE, c.COLUMN_SEQUENCES, c.UNKNOWN}
 
 
 def rows_of(path: str, *columns: str) -> list[tuple[Any, ...]]:

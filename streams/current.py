@@ -1,0 +1,252 @@
+"""What changes make of a table of current rows, the same for any order, any copies and any split into batches.
+
+A row is a set of registers, each of which keeps the value with the greatest position in the source's order: one says
+whether the key is there, and each column is one. A whole image writes all of them, a partial one (an unchanged value
+that the source did not send, a null under `ignore_null_updates`) those that it tells, and a deletion empties all. That
+a register only moves forward is all there is to it: the greatest of a set does not depend on the order of the set.
+
+Most rows have all their columns from one change. Then one position is enough, and the newest change of a key is its
+row. `_column_sequences` lists the columns that are older than their row, null for most rows; only a batch with partial
+changes, or a table with such rows, is folded column by column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, cast
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql.types import StructType
+
+from schemas import columns as c
+from schemas.arrow_values import arrow_type
+from schemas.spec import CurrentSpec
+from sinks.engine import Merge
+from sinks.table import Table
+from sinks.tombstones import Tombstones
+from streams.changes import TRUNCATED, VIOLATIONS
+from streams.compute import Compute, Dialect, InSpark, Rows
+
+_CHANGES, _TOMBSTONES, _FLOOR, _LIVE, _TABLE, _SOURCE = (
+    "changes",
+    "tombstones",
+    "floors",
+    "live_changes",
+    "existing",
+    "source_rows",
+)
+_MANY_KEYS: Final = 100_000
+
+
+@dataclass
+class CurrentRows:
+    """A `current` table with its tombstones; `has_partial_rows` is None until it was looked up."""
+
+    spec: CurrentSpec
+    table: Table
+    tombstones: Tombstones
+    has_partial_rows: bool | None = None
+
+    def prepare(self, changes: StructType) -> None:
+        """Create the table of tombstones where it is missing."""
+        self.tombstones.ensure(changes)
+
+    def source(
+        self, compute: Compute, changes: Rows, schema: StructType, summary: Mapping[str, Any], clock: datetime
+    ) -> tuple[Rows, Merge]:
+        """What to MERGE; `summary` says whether there are `partial` changes, `deletes`, and a `floor` (a `_sequence`).
+
+        1. Leave out what is older than a deletion of its key, or than the floor.
+        2. Bury what these changes delete, before the table's own commit: see sinks/tombstones.py.
+        3. Take the newest change of each key; or fold, where a column may be older than its row.
+        4. Add a deletion of every row that the floor ends.
+        """
+        sequence = arrow_type(schema[c.SEQUENCE].dataType)
+        floor = self._floor(summary["floor"], sequence)
+        # 1
+        live = self._live(compute, changes, floor)
+        # 2
+        self._bury(compute, live, summary, floor, clock)
+        # 3
+        columns = [name for name in schema.names[: schema.names.index(c.SEQUENCE)] if name not in self.spec.keys]
+        is_partial = bool(summary["partial"]) or self._has_partial_rows()
+        if is_partial:
+            self.has_partial_rows = True
+            source = self._folded(compute, live, columns, floor if summary["floor"] else None)
+            is_newer = ""
+        else:
+            source = self._newest(compute, live, columns)
+            is_newer = f" AND s.{c.SEQUENCE} > t.{c.SEQUENCE}"
+        # 4
+        if summary["floor"]:
+            source = self._with_ended(compute, source, floor)
+        # Where no row is partial, the column is null already.
+        kept = [
+            *self.spec.keys,
+            *columns,
+            c.SEQUENCE,
+            *([c.COLUMN_SEQUENCES] if is_partial else []),
+            *c.INGEST_METADATA,
+        ]
+        return source, Merge(
+            on=" AND ".join(f"t.{key} = s.{key}" for key in self.spec.keys),
+            columns=kept,
+            delete_when=f"s.{c.DELETED}{is_newer}",
+            update_when=f"NOT s.{c.DELETED}{is_newer}",
+            insert_when=f"NOT s.{c.DELETED}",
+        )
+
+    def _floor(self, of_batch: Mapping[str, Any] | None, kind: pa.DataType) -> pa.Table:
+        """The newest floor, of the batch or of an earlier one, as one row; no row where there is none."""
+        held = self.tombstones.floor()
+        known = [row[c.SEQUENCE] for row in held.to_pylist()] + ([dict(of_batch)] if of_batch else [])
+        newest = [max(known, key=lambda one: tuple(one.values()))] if known else []
+        return pa.table({c.SEQUENCE: pa.array(newest, kind)})
+
+    def _live(self, compute: Compute, changes: Rows, floor: pa.Table) -> Rows:
+        """The changes of keys that no deletion and no floor is newer than."""
+        d = compute.dialect
+        tables: dict[str, Rows] = {_CHANGES: changes}
+        joined, still = "", f"NOT {TRUNCATED} AND {VIOLATIONS} IS NULL"
+        if floor.num_rows:
+            tables[_FLOOR] = floor
+            joined += f" CROSS JOIN {_FLOOR} f"
+            still += f" AND c.{c.SEQUENCE} > f.{c.SEQUENCE}"
+        if not self.tombstones.is_empty:
+            tables[_TOMBSTONES] = self._tombstones_of(compute, changes)
+            on = " AND ".join(f"c.{d.name(key)} = t.{d.name(key)}" for key in self.spec.keys)
+            joined += f" LEFT JOIN {_TOMBSTONES} t ON {on}"
+            # The deletion that is buried there may be among these changes.
+            still += f" AND (t.{c.SEQUENCE} IS NULL OR c.{c.SEQUENCE} >= t.{c.SEQUENCE})"
+        return compute.sql(f"SELECT c.* FROM {_CHANGES} c{joined} WHERE {still}", tables)
+
+    def _tombstones_of(self, compute: Compute, changes: Rows) -> Rows:
+        if isinstance(compute, InSpark):
+            return self.tombstones.all(compute.spark)
+        return self.tombstones.of(cast(pa.Table, changes))
+
+    def _bury(self, compute: Compute, live: Rows, summary: Mapping[str, Any], floor: pa.Table, clock: datetime) -> None:
+        if summary["deletes"]:
+            keys = compute.dialect.names(self.spec.keys)
+            newest = f"SELECT {keys}, max({c.SEQUENCE}) AS {c.SEQUENCE} FROM {_LIVE} WHERE {c.DELETED} GROUP BY {keys}"
+            deleted = compute.sql(newest, {_LIVE: live})
+            self.tombstones.bury(deleted if isinstance(deleted, pa.Table) else deleted.toArrow(), clock)
+        if summary["floor"]:
+            keyless = {key: pa.nulls(1, field.type) for key, field in self._key_fields().items()}
+            self.tombstones.bury(pa.table({**keyless, c.SEQUENCE: floor[c.SEQUENCE]}), clock)
+
+    def _key_fields(self) -> dict[str, pa.Field]:
+        fields = {field.name: field for field in arrow_type(self.table.schema())}
+        return {key: fields[key] for key in self.spec.keys}
+
+    def _has_partial_rows(self) -> bool:
+        if self.has_partial_rows is None:
+            self.has_partial_rows = bool(self.table.count(pc.field(c.COLUMN_SEQUENCES).is_valid()))
+        return self.has_partial_rows
+
+    def _newest(self, compute: Compute, live: Rows, columns: list[str]) -> Rows:
+        """The change of each key with the greatest `_sequence`."""
+        d = compute.dialect
+        keys = d.names(self.spec.keys)
+        rest = [*columns, c.SEQUENCE, c.DELETED, *c.INGEST_METADATA]
+        newest = d.newest_row(rest, c.SEQUENCE)
+        per_key = f"SELECT {keys}, {newest} AS newest FROM {_LIVE} GROUP BY {keys}"
+        return compute.sql(f"SELECT {keys}, {d.names(rest, 'newest')} FROM ({per_key})", {_LIVE: live})
+
+    def _folded(self, compute: Compute, live: Rows, columns: list[str], floor: pa.Table | None) -> Rows:
+        """The rows that these changes and the table's rows of the same keys make, column by column.
+
+        `floor` is given where it is new: what the table holds from before it is gone, of partial rows of any key.
+        """
+        d = compute.dialect
+        tables: dict[str, Rows] = {_LIVE: live, _TABLE: self._existing(compute, live, ends=floor is not None)}
+        if floor is not None:
+            tables[_FLOOR] = floor
+        at = {column: d.name(f"__at_{index}") for index, column in enumerate(columns)}
+        own = [*self.spec.keys, *c.INGEST_METADATA, c.SEQUENCE]
+
+        # A deletion tells that every column is empty; an expression over nothing might give something.
+        told = ", ".join(
+            f"CASE WHEN NOT {c.DELETED} THEN {d.name(column)} END AS {d.name(column)}, "
+            f"CASE WHEN {c.DELETED} OR {c.UNKNOWN} IS NULL OR NOT array_contains({c.UNKNOWN}, '{column}') "
+            f"THEN {c.SEQUENCE} END AS {at[column]}"
+            for column in columns
+        )
+        held = ", ".join(_held(d, column, at[column], ends=floor is not None) for column in columns)
+        ended = f" CROSS JOIN {_FLOOR} f WHERE t.{c.SEQUENCE} > f.{c.SEQUENCE}" if floor is not None else ""
+        evidence = (
+            f"SELECT {d.names(own)}, {c.DELETED}, TRUE AS __is_new, {told} FROM {_LIVE} UNION ALL "
+            f"SELECT {d.names(own, 't')}, FALSE, FALSE, {held} FROM {_TABLE} t{ended}"
+        )
+        keys = d.names(self.spec.keys)
+        registers = ", ".join(
+            f"{d.newest(d.name(column), at[column])} AS {d.name(column)}, max({at[column]}) AS {at[column]}, "
+            f"coalesce({d.newest('__is_new', at[column])}, FALSE) AS __new_{index}"
+            for index, column in enumerate(columns)
+        )
+        of_row = ", ".join(
+            f"{d.newest(d.name(name), c.SEQUENCE)} AS {d.name(name)}" for name in (c.DELETED, *c.INGEST_METADATA)
+        )
+        folded = (
+            f"SELECT {keys}, max({c.SEQUENCE}) AS {c.SEQUENCE}, {of_row}, "
+            f"{d.newest('__is_new', c.SEQUENCE)} AS __is_new, {registers} FROM ({evidence}) GROUP BY {keys}"
+        )
+        ages = d.array([d.struct({"name": f"'{column}'", "sequence": at[column]}) for column in columns])
+        older = d.filtered(ages, f"x.sequence IS DISTINCT FROM {c.SEQUENCE}")
+        has_older = " OR ".join(f"{at[column]} IS DISTINCT FROM {c.SEQUENCE}" for column in columns) or "FALSE"
+        is_new = " OR ".join(["__is_new", *(f"__new_{index}" for index in range(len(columns)))])
+        return compute.sql(
+            f"SELECT {d.names([*self.spec.keys, *columns, c.SEQUENCE, c.DELETED, *c.INGEST_METADATA])}, "
+            f"CASE WHEN {has_older} THEN {older} END AS {c.COLUMN_SEQUENCES} FROM ({folded}) WHERE {is_new}",
+            tables,
+        )
+
+    def _existing(self, compute: Compute, live: Rows, *, ends: bool) -> Rows:
+        """The table's rows of the keys in `live`; where a floor `ends` older columns, all partial rows as well."""
+        d = compute.dialect
+        on = " AND ".join(f"t.{d.name(key)} = l.{d.name(key)}" for key in self.spec.keys)
+        partial = f" OR t.{c.COLUMN_SEQUENCES} IS NOT NULL" if ends else ""
+        text = f"SELECT * FROM {_TABLE} t WHERE EXISTS (SELECT 1 FROM {_LIVE} l WHERE {on}){partial}"
+        if isinstance(compute, InSpark):
+            return compute.sql(text, {_TABLE: self.table.read(compute.spark), _LIVE: live})
+        wanted = cast(pa.Table, live)[self.spec.keys[0]].combine_chunks()
+        among = None
+        if len(wanted) <= _MANY_KEYS:
+            among = pc.field(self.spec.keys[0]).isin(wanted.unique())
+            if ends:
+                among |= pc.field(c.COLUMN_SEQUENCES).is_valid()
+        return compute.sql(text, {_TABLE: self.table.to_arrow(self.table.schema().names, among), _LIVE: live})
+
+    def _with_ended(self, compute: Compute, source: Rows, floor: pa.Table) -> Rows:
+        """Beside the source, a deletion of each row of the table that stands before the floor."""
+        d = compute.dialect
+        names = [*self.spec.keys, c.SEQUENCE]
+        held = self.table.read(compute.spark) if isinstance(compute, InSpark) else self.table.to_arrow(names)
+        on = " AND ".join(f"t.{d.name(key)} = s.{d.name(key)}" for key in self.spec.keys)
+        filled = {
+            **{key: f"t.{d.name(key)}" for key in self.spec.keys},
+            c.SEQUENCE: f"f.{c.SEQUENCE}",
+            c.DELETED: "TRUE",
+        }
+        columns = source.column_names if isinstance(source, pa.Table) else source.columns
+        return compute.sql(
+            f"SELECT {d.names(columns)} FROM {_SOURCE} UNION ALL "
+            f"SELECT {', '.join(filled.get(name, 'NULL') for name in columns)} "
+            f"FROM {_TABLE} t CROSS JOIN {_FLOOR} f WHERE t.{c.SEQUENCE} < f.{c.SEQUENCE} "
+            f"AND NOT EXISTS (SELECT 1 FROM {_SOURCE} s WHERE {on})",
+            {_SOURCE: source, _TABLE: held, _FLOOR: floor},
+        )
+
+
+def _held(d: Dialect, column: str, at: str, *, ends: bool) -> str:
+    """A column of a row in the table as a register: its value, and the position that it is from."""
+    name = f"t.{d.name(column)}"
+    listed = d.filtered(f"t.{c.COLUMN_SEQUENCES}", f"x.name = '{column}'")
+    own = f"CASE WHEN {d.length(listed)} > 0 THEN {d.first(listed)}.sequence ELSE t.{c.SEQUENCE} END"
+    if ends:
+        name = f"CASE WHEN {own} > f.{c.SEQUENCE} THEN {name} END"
+        own = f"CASE WHEN {own} > f.{c.SEQUENCE} THEN {own} ELSE f.{c.SEQUENCE} END"
+    return f"{name} AS {d.name(column)}, {own} AS {at}"
