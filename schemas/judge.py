@@ -187,6 +187,8 @@ class Judge:
         else:
             violations = self.contract.common_violations(known, image, at)
         violations = violations or self._null_keys(image, at)
+        if self.on_unknown == "reject":  # a field that no column knows is one, whatever became of its value
+            known |= {name: image[name] for name in missing if name not in self.row.fields}
         verdict, judged = self._judge_row(violations, known, at, record)
         if judged is None:
             return verdict, None
