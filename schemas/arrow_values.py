@@ -15,12 +15,15 @@ looked at value by value.
 | TIMESTAMP             | RFC 3339 with a zone, to the microsecond                                           |
 | TIMESTAMP_NTZ         | the same without a zone                                                            |
 | STRUCT, ARRAY, MAP    | object, array, object                                                              |
+
+Places of a named type of Debezium's are told by their JSON pointers, `*` for any item or value, and taken in the form
+of that type: see logical_types.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 import pyarrow as pa
 from pyspark.sql.pandas.types import to_arrow_type
@@ -38,6 +41,7 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from schemas import logical_values
 from schemas.leaf_batches import from_texts
 from schemas.leaf_values import Unfit, leaf_converter
 
@@ -47,25 +51,35 @@ _REFUSALS = (pa.ArrowException, OverflowError, UnicodeError, TypeError, ValueErr
 Fault = tuple[str, str]
 """A rule's code, and the JSON pointer of the value that broke it."""
 
+Forms = Mapping[str, str]
+"""By the pointer of a place, the name of the form that its values come in: one of logical_values.FORMS."""
+
+NO_FORMS: Final[Forms] = {}
+
 
 def arrow_type(kind: DataType) -> pa.DataType:
     """The Arrow type in which Spark takes a column of this type from a Python worker."""
     return to_arrow_type(kind, timestamp_utc=True)
 
 
-def sure_schema(kind: DataType) -> dict[str, Any]:
+def sure_schema(kind: DataType, forms: Forms = NO_FORMS, at: str = "") -> dict[str, Any]:
     """A JSON Schema of the values that Arrow converts as a batch either exactly or not at all.
 
     Of others it makes something: a whole number of a fraction, a number of a truth value, nothing of a list.
     """
+    if at in forms:
+        return logical_values.sure_schema(logical_values.FORMS[forms[at]])
     match kind:
         case StructType():
-            fields = {field.name: sure_schema(field.dataType) for field in kind.fields}
+            fields = {
+                field.name: sure_schema(field.dataType, forms, f"{at}/{escaped(field.name)}") for field in kind.fields
+            }
             return {"type": ["object", "null"], "properties": fields}
         case ArrayType():
-            return {"type": ["array", "null"], "items": sure_schema(kind.elementType)}
+            return {"type": ["array", "null"], "items": sure_schema(kind.elementType, forms, f"{at}/*")}
         case MapType():
-            return {"type": ["object", "null"], "additionalProperties": sure_schema(kind.valueType)}
+            values = sure_schema(kind.valueType, forms, f"{at}/*")
+            return {"type": ["object", "null"], "additionalProperties": values}
         case BooleanType():
             return {"type": ["boolean", "null"]}
         case ByteType() | ShortType() | IntegerType() | LongType():
@@ -76,29 +90,33 @@ def sure_schema(kind: DataType) -> dict[str, Any]:
 
 
 def to_arrow(
-    records: Sequence[dict[str, Any] | None], kind: StructType, unsure: Sequence[int] = ()
+    records: Sequence[dict[str, Any] | None], kind: StructType, unsure: Sequence[int] = (), forms: Forms = NO_FORMS
 ) -> tuple[pa.Array, dict[int, list[Fault]]]:
     """The records as a struct array, and the faults by row; a row with a fault is null.
 
     `unsure` are the rows of which Arrow might quietly make something else; see `sure_schema`.
     """
     faults: dict[int, list[Fault]] = {}
-    built = _build(records, kind, unsure, faults)
+    built = _build(records, kind, unsure, faults, forms)
     if faults:
         sound = [None if row in faults else record for row, record in enumerate(records)]
-        built = _build(sound, kind, unsure, {})
+        built = _build(sound, kind, unsure, {}, forms)
     return built, faults
 
 
 def _build(
-    records: Sequence[dict[str, Any] | None], kind: StructType, unsure: Sequence[int], faults: dict[int, Any]
+    records: Sequence[dict[str, Any] | None],
+    kind: StructType,
+    unsure: Sequence[int],
+    faults: dict[int, Any],
+    forms: Forms,
 ) -> pa.Array:
     if not unsure:
-        return _Builder(faults, at_once=True).build(records, kind, "", range(len(records)))
+        return _Builder(faults, forms, at_once=True).build(records, kind, "", range(len(records)))
     apart = set(unsure)
     plain = [None if row in apart else record for row, record in enumerate(records)]
-    most = _Builder(faults, at_once=True).build(plain, kind, "", range(len(records)))
-    few = _Builder(faults, at_once=False).build([records[row] for row in unsure], kind, "", unsure)
+    most = _Builder(faults, forms, at_once=True).build(plain, kind, "", range(len(records)))
+    few = _Builder(faults, forms, at_once=False).build([records[row] for row in unsure], kind, "", unsure)
     order = list(range(len(records)))
     for index, row in enumerate(unsure):
         order[row] = len(records) + index
@@ -106,12 +124,17 @@ def _build(
 
 
 class _Builder:
-    def __init__(self, faults: dict[int, list[Fault]], *, at_once: bool) -> None:
+    def __init__(self, faults: dict[int, list[Fault]], forms: Forms, *, at_once: bool) -> None:
         self._faults = faults
+        self._forms = forms
         self._at_once = at_once
+        # All places that hold one with a form: Arrow alone does not know them.
+        self._above = {at[:end] for at in forms for end in range(len(at)) if at[end] == "/"}
 
     def build(self, values: Sequence[Any], kind: DataType, at: str, rows: Sequence[int]) -> pa.Array:
-        if self._at_once and _is_native(kind):
+        if at in self._forms:
+            return self._logical(values, kind, at, rows)
+        if self._at_once and _is_native(kind) and at not in self._above:
             try:
                 return pa.array(values, arrow_type(kind))
             except _REFUSALS:
@@ -131,7 +154,7 @@ class _Builder:
             self.build(
                 [None if value is None else value.get(field.name) for value in sound],
                 field.dataType,
-                f"{at}/{_escaped(field.name)}",
+                f"{at}/{escaped(field.name)}",
                 rows,
             )
             for field in kind.fields
@@ -158,7 +181,17 @@ class _Builder:
     def _leaves(self, values: Sequence[Any], kind: DataType, at: str, rows: Sequence[int]) -> pa.Array:
         if self._at_once and (at_once := from_texts(values, kind, arrow_type(kind))) is not None:
             return at_once
-        convert = leaf_converter(kind)
+        return self._one_by_one(values, leaf_converter(kind), kind, at, rows)
+
+    def _logical(self, values: Sequence[Any], kind: DataType, at: str, rows: Sequence[int]) -> pa.Array:
+        form = logical_values.FORMS[self._forms[at]]
+        if self._at_once and (at_once := logical_values.convert_all(form, values, arrow_type(kind))) is not None:
+            return at_once
+        return self._one_by_one(values, lambda value: form.convert(value, kind), kind, at, rows)
+
+    def _one_by_one(
+        self, values: Sequence[Any], convert: Callable[[Any], Any], kind: DataType, at: str, rows: Sequence[int]
+    ) -> pa.Array:
         found: list[Any] = []
         for row, value in zip(rows, values, strict=True):
             try:
@@ -202,5 +235,6 @@ def _offsets(values: Sequence[Any]) -> pa.Array:
     return pa.array([*offsets, end], pa.int32())
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
+    """A name as a step of a JSON pointer, RFC 6901."""
     return name.replace("~", "~0").replace("/", "~1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pyspark.sql.types import (
+    ArrayType,
     BinaryType,
     BooleanType,
     DateType,
@@ -44,7 +45,10 @@ BRONZE_METADATA = (
     SOURCE_POSITION,
     CONTRACT_VERSION,
     RESCUED_DATA,
+    UNAVAILABLE,
 )
+"""On bronze alone: where the record stood, its key, its place in its source's order, what judged it, what no column
+knows of it, and the fields of `after` that the source did not send (see unavailable.py); null where it sent all."""
 
 POSITION_TYPE = StructType(
     [
@@ -58,13 +62,20 @@ POSITION_TYPE = StructType(
 )
 """Where a change stands in its source's order; structs compare field by field, so `>` is that order.
 
-| source          | major         | minor                               | row           |
-|-----------------|---------------|-------------------------------------|---------------|
-| PostgreSQL      | LSN           | 0 for a snapshot read, 1 for a change | 0           |
-| MySQL           | binlog number | binlog position                     | row in event  |
-| a plain topic   | Kafka offset  | Kafka partition                     | 0             |
+| source                                  | major                       | minor      | row              |
+|-----------------------------------------|-----------------------------|------------|------------------|
+| PostgreSQL: change                      | greater of last commit, LSN | LSN        | 0                |
+| PostgreSQL: snapshot                    | LSN of the snapshot         | -1         | 0                |
+| PostgreSQL: incremental snapshot        | greater of last commit, LSN | LSN, or -1 | -1               |
+| MySQL, MariaDB: change                  | binlog number               | position   | row in the event |
+| MySQL, MariaDB: snapshots               | binlog number               | position   | -1               |
+| a plain topic                           | Kafka offset                | partition  | 0                |
 
-`epoch` grows when an operator accepts a recreated topic or a restored source. `partition` and `offset` break ties
+A snapshot's row wins over each change before the snapshot, and loses to those at its place or after. See
+debezium_position for the reasons, and debezium.snapshot_floor for what a completed snapshot says of other rows.
+
+`epoch` grows when an operator accepts a recreated topic, a restored source, or another server in the place of a MySQL
+server: the numbers of its binlogs have no order with the old ones. `partition` and `offset` break ties
 between copies of one change. The first four fields name the change itself: two records that agree in them and in the
 key are one change, delivered twice.
 """
@@ -84,5 +95,6 @@ METADATA_TYPES = {
     SOURCE_POSITION: POSITION_TYPE,
     CONTRACT_VERSION: StringType(),
     RESCUED_DATA: StringType(),
+    UNAVAILABLE: ArrayType(StringType()),
     DELETED: BooleanType(),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from pyspark.sql.types import (
     StructType,
 )
 
+from schemas.logical_types import ANNOTATION, LogicalType, NotALogicalType, column_type, logical_type
 from schemas.schema_set import BASE, NO_SCHEMAS, SUFFIX, SchemaSet, document_of, uri_of
 from schemas.spark_types import NotASparkType, parse_type
 
@@ -48,16 +49,29 @@ class Contract:
         """Where the contract stands for those that refer to it."""
         return uri_of(self.file.name, self.schema)
 
-    @functools.cached_property
+    @property
     def row_type(self) -> StructType:
         """The Spark type of the described object; see `spark_type`. Raises UntypedContract."""
+        return self._described[0]
+
+    @property
+    def logical_types(self) -> dict[str, LogicalType]:
+        """The places that are of a type which Debezium names: by the JSON pointer of the value, `*` for any item.
+
+        Raises UntypedContract.
+        """
+        return self._described[1]
+
+    @functools.cached_property
+    def _described(self) -> tuple[StructType, dict[str, LogicalType]]:
+        logical: dict[str, LogicalType] = {}
         try:
-            described = spark_type(self.schema, self.references, self.uri)
+            described = spark_type(self.schema, self.references, self.uri, logical)
         except Untypable as error:
             raise UntypedContract(self.name, error.pointer, error.why) from None
         if not isinstance(described, StructType):
             raise UntypedContract(self.name, "", "a contract describes an object with `properties`")
-        return described
+        return described, logical
 
 
 class UntypedContract(ValueError):
@@ -88,8 +102,15 @@ def load(file: Path, folder: SchemaSet = NO_SCHEMAS) -> Contract:
     return Contract(name, file, schema, str(schema.get("x-version", "1")), digest, reached)
 
 
-def spark_type(schema: JsonSchema, references: SchemaSet = NO_SCHEMAS, uri: str = BASE) -> DataType:
+def spark_type(
+    schema: JsonSchema,
+    references: SchemaSet = NO_SCHEMAS,
+    uri: str = BASE,
+    logical: dict[str, LogicalType] | None = None,
+) -> DataType:
     """The Spark type of a value that keeps to `schema`, which stands at `uri`; raises Untypable.
+
+    `logical` takes up the places of the types that Debezium names; see Contract.logical_types.
 
     | JSON Schema                         | Spark                                          |
     |-------------------------------------|------------------------------------------------|
@@ -97,26 +118,34 @@ def spark_type(schema: JsonSchema, references: SchemaSet = NO_SCHEMAS, uri: str 
     | object with `properties`            | STRUCT                                         |
     | object without                      | MAP<STRING, type of additionalProperties>      |
     | array                               | ARRAY<type of items>                           |
+    | `x-debezium: <name>`                | see logical_types                              |
     | `x-type: decimal(18,2)` and the like| that type, exactly                             |
     | anything else                       | STRING with the JSON text                      |
     """
     everything = SchemaSet.of({**references.schemas(), uri: schema})
     for missing in everything.missing(schema, uri):
         raise Untypable("".join(f"/{_escaped(str(part))}" for part in missing.path), _leads_nowhere(missing.text))
-    return _type_of(_Place(schema, everything.resolver(uri), "", frozenset()))
+    return _type_of(
+        _Place(schema, everything.resolver(uri), "", frozenset(), "", logical if logical is not None else {})
+    )
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A part of a schema: what resolves its references, its JSON pointer, and the references that led to it."""
+    """A part of a schema: what resolves its references, its JSON pointer, and the references that led to it.
+
+    `at` is the pointer of the value that it speaks of, `logical` takes up those of the types that Debezium names.
+    """
 
     schema: object
     resolver: Any
     pointer: str
     within: frozenset[str]
+    at: str
+    logical: dict[str, LogicalType]
 
-    def below(self, schema: object, step: str) -> _Place:
-        return _Place(schema, self.resolver, f"{self.pointer}/{step}", self.within)
+    def below(self, schema: object, step: str, name: str = "*") -> _Place:
+        return replace(self, schema=schema, pointer=f"{self.pointer}/{step}", at=f"{self.at}/{name}")
 
 
 def _type_of(place: _Place) -> DataType:
@@ -125,6 +154,13 @@ def _type_of(place: _Place) -> DataType:
         return StringType()
     place, schema = _resolved(place, place.schema)
     pointer = place.pointer
+    if ANNOTATION in schema:
+        try:
+            found = column_type(schema[ANNOTATION], schema.get("x-type"))
+        except NotALogicalType as error:
+            raise Untypable(f"{pointer}/{ANNOTATION}", str(error).rstrip(".")) from None
+        place.logical[place.at] = logical_type(schema[ANNOTATION])
+        return found
     if "x-type" in schema:
         try:
             return parse_type(str(schema["x-type"]))
@@ -158,7 +194,7 @@ def _object_type(place: _Place, schema: JsonSchema) -> DataType:
         return MapType(StringType(), _type_of(values))
     return StructType(
         [
-            StructField(name, _type_of(place.below(sub, f"properties/{_escaped(name)}")))
+            StructField(name, _type_of(place.below(sub, f"properties/{_escaped(name)}", _escaped(name))))
             for name, sub in properties.items()
         ]
     )
@@ -178,7 +214,7 @@ def _resolved(place: _Place, schema: JsonSchema) -> tuple[_Place, JsonSchema]:
         if not isinstance(found.contents, dict):
             raise Untypable(pointer, _leads_nowhere(reference))
         schema = {**found.contents, **{key: value for key, value in schema.items() if key != "$ref"}}
-        place = _Place(schema, found.resolver, place.pointer, place.within | {named})
+        place = replace(place, schema=schema, resolver=found.resolver, within=place.within | {named})
     return place, schema
 
 

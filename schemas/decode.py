@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pyspark.sql.types import StructType
 
+from schemas import debezium
 from schemas.contract import Contract, UntypedContract
 from schemas.field_tree import tree_of
 from schemas.judge import Judge, OnUnknown
@@ -56,6 +57,7 @@ class Decoder:
             is_debezium=spec.source.is_debezium,
             describes=spec.contract_describes,
             on_unknown=_ON_UNKNOWN[spec.schema_change],
+            forms=_forms(spec, contract),
         )
         return cls(spec, contract, row, judge)
 
@@ -63,3 +65,21 @@ class Decoder:
     def payload(self) -> StructType:
         """The type of the columns that a record becomes."""
         return self.judge.payload
+
+
+def _forms(spec: BronzeSpec, contract: Contract) -> dict[str, str]:
+    """The forms of the values, by their places in the columns that a record becomes."""
+    found = {}
+    for at, kind in contract.logical_types.items():
+        form = kind.avro_form if spec.source.is_avro else kind.form
+        if form is None:
+            continue
+        if not spec.source.is_debezium:
+            found[at] = form
+            continue
+        image = f"/{debezium.AFTER}"
+        if spec.contract_describes == "envelope" and not at.startswith(f"{image}/"):
+            continue
+        place = at.removeprefix(image) if spec.contract_describes == "envelope" else at
+        found |= {f"/{side}{place}": form for side in (debezium.BEFORE, debezium.AFTER)}
+    return found

@@ -12,6 +12,7 @@
 | enum                                  | text with the `enum` of its symbols, which the schema declares           |
 | a field's `aliases`                   | `x-aliases`, under which older writers' records are found                |
 | a record that contains itself         | any object there: a column's type has an end                             |
+| `connect.name`, of Debezium's types   | `x-debezium`, beside what it is sent as; see logical_types               |
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from schemas.avro.names import Definitions
 from schemas.avro.reader import reader_of
 from schemas.avro.resolve import ALIASES
 from schemas.infer import Inferred, storable
+from schemas.logical_types import ANNOTATION, LOGICAL_TYPES
 from schemas.spark_types import MOST_DIGITS
 from schemas.unreadable import Unreadable
 
@@ -99,7 +101,8 @@ class _Inference:
             return _decimal(node["precision"], node.get("scale", 0))
         if form is None and node.get("logicalType") == "uuid" and node["type"] == "string":
             return {"type": "string", "format": "uuid"}
-        return dict(_FORMS[form]) if form else {"type": _SIMPLE[node["type"]]}
+        found = dict(_FORMS[form]) if form else {"type": _SIMPLE[node["type"]]}
+        return found | _named(node.get("connect.name"), found)
 
     def record(self, node: dict[str, Any], inside: frozenset[str]) -> dict[str, Any]:
         fields = {field["name"]: field for field in node["fields"]}
@@ -158,6 +161,14 @@ class _Inference:
                 form = form_of(node)
                 return FORMS[form](value) if form else value
         raise ValueError("the default is not of its type")
+
+
+def _named(name: Any, found: dict[str, Any]) -> dict[str, Any]:
+    """The annotation of a type of Debezium's, where its values come as they do in JSON."""
+    kind = LOGICAL_TYPES.get(name) if isinstance(name, str) else None
+    if kind is None or kind.column is None or kind.form != kind.avro_form or found["type"] not in kind.json:
+        return {}
+    return {ANNOTATION: name}
 
 
 def _decimal(precision: int, scale: int) -> dict[str, Any]:

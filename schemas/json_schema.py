@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 import jsonschema_rs
 
+from schemas.logical_types import ANNOTATION, NotALogicalType, column_type, logical_type
 from schemas.schema_set import BASE, MAPS_OF_SCHEMAS, NOT_SCHEMAS, SchemaSet, references
 from schemas.spark_types import NotASparkType, parse_type
 from schemas.suggest import did_you_mean
@@ -62,7 +63,7 @@ def _against_meta_schema(schema: dict[str, Any], draft: str) -> Iterator[Flaw]:
 
 
 def _walk(schema: Any, path: Path) -> Iterator[Flaw]:
-    """What the meta-schema does not tell: wrong patterns and `x-type`s."""
+    """What the meta-schema does not tell: wrong patterns, `x-type`s and `x-debezium`s."""
     if isinstance(schema, list):
         for index, item in enumerate(schema):
             yield from _walk(item, (*path, index))
@@ -74,6 +75,8 @@ def _walk(schema: Any, path: Path) -> Iterator[Flaw]:
             yield from _pattern_flaws(value, here)
         elif key == "x-type":
             yield from _type_flaws(value, here)
+        elif key == ANNOTATION:
+            yield from _logical_type_flaws(schema, here)
         elif key in MAPS_OF_SCHEMAS and isinstance(value, dict):
             for name, sub in value.items():
                 if key == "patternProperties":
@@ -99,6 +102,23 @@ def _type_flaws(value: object, path: Path) -> Iterator[Flaw]:
         parse_type(str(value))
     except NotASparkType as error:
         yield Flaw(path, f"{error}.", "Write one such as `decimal(18,2)`, `timestamp` or `array<string>`.")
+
+
+def _logical_type_flaws(schema: dict[str, Any], path: Path) -> Iterator[Flaw]:
+    name = schema[ANNOTATION]
+    try:
+        kind = logical_type(name)
+        if kind.column is not None or "x-type" in schema:  # else it may stand beside a `$ref` to this one
+            column_type(name, schema.get("x-type"))
+    except NotALogicalType as error:
+        yield Flaw(path, error.what, error.remedy)
+        return
+    declared = schema.get("type")
+    types = {declared} if isinstance(declared, str) else set(declared) if isinstance(declared, list) else set()
+    if types and not types <= {*kind.json, "null"}:
+        sent = " or ".join(kind.json)
+        what = f"`{name}` is sent as {sent}, and `type` says otherwise."
+        yield Flaw(path, what, f"Write `{kind.json[0]}` in `type`, and `null` beside it where it may be missing.")
 
 
 def _against_library(schema: dict[str, Any], folder: SchemaSet, uri: str) -> Iterator[Flaw]:

@@ -4,6 +4,9 @@ A batch's bytes are read once. One call of `jsonschema-rs` per record says wheth
 position, key, contract, no unknown field. Such records become columns as they are, converted by Arrow as a batch.
 Only the others are looked at further. Codes are stable and name the rule, never the payload.
 
+A value that Debezium does not have (see unavailable.py) is judged as if it were not there, whatever the contract says
+of its field, and becomes null: the record is accepted if it breaks nothing else, and names the field in `_unavailable`.
+
 | code                   | the record ...                                                         |
 |------------------------|------------------------------------------------------------------------|
 | `record.size`          | is larger than `max_record_bytes`                                      |
@@ -15,6 +18,7 @@ Only the others are looked at further. Codes are stable and name the rule, never
 | `debezium.image`       | has no `after` (or, in a delete, no `before`) that is an object        |
 | `debezium.position`    | has no position of its source: no `lsn`, no binlog `file` and `pos`    |
 | `key.null`             | has a null in a key column                                             |
+| `key.unavailable`      | has Debezium's placeholder for a missing value there                   |
 | `schema.<keyword>`     | breaks that keyword of the contract                                    |
 | `schema_change.unknown`| has a field that the contract does not name, where those are refused   |
 | `decode.*`             | keeps to the contract, but a value does not fit its column; see leaf_values |
@@ -23,46 +27,30 @@ Only the others are looked at further. Codes are stable and name the rule, never
 from __future__ import annotations
 
 import gc
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import pyarrow as pa
-from pyspark.sql.types import ArrayType, DataType, StringType, StructField, StructType
+from pyspark.sql.types import StructType
 
-from schemas import debezium, json_bytes
-from schemas.arrow_values import Fault, arrow_type, sure_schema, to_arrow
-from schemas.field_tree import Node, new_fields, schema_of, unknown_in, without_misfits
-from schemas.record_bytes import NO_RECORD, Reader
-from schemas.type_changes import FieldPath
+from schemas import debezium, unavailable
+from schemas.arrow_values import NO_FORMS, Fault, Forms, sure_schema, to_arrow
+from schemas.field_tree import Node, new_fields, unknown_in, without_misfits
+from schemas.judge_schemas import key_schema, strict_schema
+from schemas.record_bytes import NO_RECORD, JsonReader, Reader
 from schemas.unreadable import Unreadable
-from schemas.validation import VIOLATION_TYPE, Validation, Violation, rejected
+from schemas.validation import Validation, Violation, rejected
+from schemas.verdict import Verdict, as_arrow, verdict_type
 
-TOMBSTONE, MESSAGE = "tombstone", "message"
+TOMBSTONE: Final = "tombstone"
 
 OnUnknown = Literal["keep", "learn", "reject"]
 """What becomes of a field that the contract does not name: kept in `_rescued_data`; the same, and told of, so that a
 column can be made for it; or the record is rejected."""
 
-NEW_FIELD_TYPE: Final = StructType([StructField("path", ArrayType(StringType())), StructField("type", StringType())])
-
 _IMAGES: Final = (debezium.BEFORE, debezium.AFTER)
-
-
-@dataclass
-class Verdict:
-    """What becomes of one record; all empty for one that is simply accepted.
-
-    `dropped` says why a record without a row is only counted; `rescued` holds fields that no column knows; `new` are
-    those of them that a column could be made for.
-    """
-
-    violations: list[Violation] | None = None
-    dropped: str | None = None
-    rescued: dict[str, Any] | None = None
-    new: list[tuple[FieldPath, DataType]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -71,7 +59,8 @@ class Judge:
 
     `strict` is the schema of the records that need no second look, `sure` that of the values which Arrow converts
     exactly as a batch, `key` what the contract says of the key columns alone; `row` is the tree of the fields that the
-    row's columns know, `payload` the type of the columns that a record becomes.
+    row's columns know, `payload` the type of the columns that a record becomes, and `forms` say in which of Debezium's
+    forms their values come.
     """
 
     reader: Reader
@@ -85,6 +74,7 @@ class Judge:
     row: Node
     payload: StructType
     on_unknown: OnUnknown
+    forms: Forms = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -98,36 +88,30 @@ class Judge:
         is_debezium: bool = False,
         describes: Literal["row", "envelope"] = "row",
         on_unknown: OnUnknown = "keep",
+        forms: Forms = NO_FORMS,
     ) -> Judge:
         """The judge of these records."""
-        sure = sure_schema(payload)
-        strict = _strict(contract, [sure], row, keys, describes, is_debezium=is_debezium)
+        sure = sure_schema(payload, forms)
+        strict = strict_schema(contract, [sure], row, keys, describes, is_debezium=is_debezium)
         return cls(
             reader,
             contract,
             strict,
             contract.within(sure),
-            _key(contract, keys, describes),
+            key_schema(contract, keys, describes),
             is_debezium,
             describes,
             keys,
             row,
             payload,
             on_unknown,
+            forms,
         )
 
     @property
     def verdict_type(self) -> StructType:
-        """`violations` is null where the record is accepted; `payload` is null unless it is, and not dropped."""
-        return StructType(
-            [
-                StructField("violations", ArrayType(VIOLATION_TYPE)),
-                StructField("dropped", StringType()),
-                StructField("rescued", StringType()),
-                StructField("new_fields", ArrayType(NEW_FIELD_TYPE)),
-                StructField("payload", self.payload),
-            ]
-        )
+        """See verdict.verdict_type."""
+        return verdict_type(self.payload)
 
     def __call__(self, values: pa.Array) -> pa.StructArray:
         """The verdicts on an array of records, BINARY in, `verdict_type` out."""
@@ -136,14 +120,22 @@ class Judge:
             records, with_decimals = self._read(values, verdicts)
             is_strict, is_sure = self.strict.validator.is_valid, self.sure.validator.is_valid
             unsure = set(with_decimals)
+            suspects = self._suspects(values)
             for row, record in enumerate(records):
-                if row in verdicts or is_strict(record):
+                if row in verdicts or (is_strict(record) and row not in suspects):
                     continue
                 verdicts[row], records[row] = self._judge(record)
                 if records[row] is not None and not is_sure(records[row]):
                     unsure.add(row)
             payload = self._decode(records, sorted(unsure), verdicts)
-            return self._as_arrow(payload, verdicts)
+            return as_arrow(verdicts, payload)
+
+    def _suspects(self, values: pa.Array) -> frozenset[int]:
+        """The rows that may hold Debezium's placeholder, which as a text keeps to most contracts."""
+        if not self.is_debezium:
+            return frozenset()
+        patterns = unavailable.patterns_of(self.payload, is_avro=not isinstance(self.reader, JsonReader))
+        return frozenset(unavailable.rows_with(values, patterns))
 
     def _read(self, values: pa.Array, verdicts: dict[int, Verdict]) -> tuple[list[Any], list[int]]:
         """The records, and which of them may hold a `Decimal`; null where there is none."""
@@ -160,10 +152,10 @@ class Judge:
         if not isinstance(record, dict):
             return _reject("json.object", ""), None
         if not self.is_debezium:
-            return self._judge_row(record, record, "")
+            return self._judge_row(self._violations(record, record, ""), record, "")
+        if (reason := debezium.without_row(record)) is not None:
+            return Verdict(dropped=reason), None
         op = record.get(debezium.OP)
-        if op == debezium.MESSAGE:
-            return Verdict(dropped=MESSAGE), None
         if op not in debezium.OPS:
             return _reject("debezium.envelope", "/op"), None
         if not debezium.has_position(record.get(debezium.SOURCE)):
@@ -174,18 +166,45 @@ class Judge:
         image = record.get(side)
         if not isinstance(image, dict):
             return _reject("debezium.image", f"/{side}"), None
+        if missing := unavailable.names_in(record.get(debezium.BEFORE)):
+            record = {**record, debezium.BEFORE: unavailable.with_nulls(record[debezium.BEFORE], missing)}
         if op == debezium.DELETE:
             # Of the row that is gone only the key is sure: the other fields may be nulls and zeros.
             broken = self._null_keys(image, f"/{side}") or self.key.violations(image, f"/{side}")
             return (Verdict(broken), None) if broken else (Verdict(), record)
+        if missing := unavailable.names_in(image):
+            return self._judge_partial_row(image, f"/{side}", record, missing)
         described = record if self.describes == "envelope" else image
-        return self._judge_row(described, image, f"/{side}", record)
+        return self._judge_row(self._violations(described, image, f"/{side}"), image, f"/{side}", record)
+
+    def _judge_partial_row(
+        self, image: dict[str, Any], at: str, record: dict[str, Any], missing: tuple[str, ...]
+    ) -> tuple[Verdict, dict[str, Any] | None]:
+        """The verdict on a row with placeholders: what it breaks both with them and without these fields."""
+        known = unavailable.without(image, missing)
+        if self.describes == "envelope":
+            violations = self.contract.common_violations({**record, debezium.AFTER: known}, record)
+        else:
+            violations = self.contract.common_violations(known, image, at)
+        violations = violations or self._null_keys(image, at)
+        if self.on_unknown == "reject":  # a field that no column knows is one, whatever became of its value
+            known |= {name: image[name] for name in missing if name not in self.row.fields}
+        verdict, judged = self._judge_row(violations, known, at, record)
+        if judged is None:
+            return verdict, None
+        verdict.unavailable = missing
+        return verdict, {**judged, debezium.AFTER: unavailable.with_nulls(judged[debezium.AFTER], missing)}
+
+    def _violations(self, described: dict[str, Any], image: dict[str, Any], at: str) -> list[Violation] | None:
+        return self.contract.violations(described, at if described is image else "") or self._null_keys(image, at)
 
     def _judge_row(
-        self, described: dict[str, Any], image: dict[str, Any], at: str, record: dict[str, Any] | None = None
+        self,
+        violations: list[Violation] | None,
+        image: dict[str, Any],
+        at: str,
+        record: dict[str, Any] | None = None,
     ) -> tuple[Verdict, dict[str, Any] | None]:
-        violations = self.contract.violations(described, at if described is image else "")
-        violations = violations or self._null_keys(image, at)
         if violations:
             return Verdict(violations), None
         unknown = unknown_in(image, self.row)
@@ -197,15 +216,22 @@ class Judge:
         return Verdict(rescued=unknown, new=new), known if record is None else {**record, debezium.AFTER: known}
 
     def _null_keys(self, image: dict[str, Any], at: str) -> list[Violation] | None:
-        nulls = [key for key in self.keys if image.get(key) is None]
-        return rejected(*(("key.null", f"{at}/{key}", "") for key in nulls)) if nulls else None
+        broken = [
+            (rule, f"{at}/{key}", "") for key in self.keys if (rule := self._key_rule(image.get(key))) is not None
+        ]
+        return rejected(*broken) if broken else None
+
+    def _key_rule(self, value: Any) -> str | None:
+        if value is None:
+            return "key.null"
+        return "key.unavailable" if self.is_debezium and unavailable.is_placeholder(value) else None
 
     def _decode(self, records: list[Any], unsure: list[int], verdicts: dict[int, Verdict]) -> pa.Array:
         """The accepted records as columns; one with a value that does not fit is rejected.
 
         An image `before` that does not fit is kept in `_rescued_data`: no table takes more of it than the key.
         """
-        payload, faults = to_arrow(records, self.payload, unsure)
+        payload, faults = to_arrow(records, self.payload, unsure, self.forms)
         if not faults:
             return payload
         for row, found in faults.items():
@@ -228,74 +254,9 @@ class Judge:
             for _, at in faults
         )
 
-    def _as_arrow(self, payload: pa.Array, verdicts: dict[int, Verdict]) -> pa.StructArray:
-        kinds = {name: arrow_type(self.verdict_type[name].dataType) for name in self.verdict_type.names[:-1]}
-
-        def sparse(name: str, of: Callable[[Verdict], Any]) -> pa.Array:
-            found: list[Any] = [None] * len(payload)
-            for row, verdict in verdicts.items():
-                found[row] = of(verdict)
-            return pa.array(found, kinds[name])
-
-        return pa.StructArray.from_arrays(
-            [
-                sparse("violations", lambda one: one.violations),
-                sparse("dropped", lambda one: one.dropped),
-                sparse("rescued", lambda one: json_bytes.write(one.rescued) if one.rescued else None),
-                sparse("new_fields", lambda one: _as_new_fields(one.new)),
-                payload,
-            ],
-            fields=list(arrow_type(self.verdict_type)),
-        )
-
 
 def _reject(rule: str, at: str) -> Verdict:
     return Verdict(rejected((rule, at, "")))
-
-
-def _as_new_fields(new: list[tuple[FieldPath, DataType]]) -> list[dict[str, Any]] | None:
-    return [{"path": list(path), "type": kind.simpleString()} for path, kind in new] or None
-
-
-def _strict(
-    contract: Validation,
-    conditions: list[dict[str, Any]],
-    row: Node,
-    keys: tuple[str, ...],
-    describes: Literal["row", "envelope"],
-    *,
-    is_debezium: bool,
-) -> Validation:
-    """The schema of the records that need no second look."""
-    present = {"type": "object", "required": list(keys), "properties": {key: {"not": {"type": "null"}} for key in keys}}
-    described = {"$ref": contract.uri}
-    image = {"allOf": [schema_of(row), present, *([described] if describes == "row" else [])]}
-    if not is_debezium:
-        return contract.within({"allOf": [image, *conditions]})
-    envelope = {
-        "type": "object",
-        "required": [debezium.OP, debezium.SOURCE, debezium.AFTER],
-        "properties": {
-            debezium.OP: {"enum": [debezium.CREATE, debezium.UPDATE, debezium.READ]},
-            debezium.SOURCE: debezium.POSITION_SCHEMA,
-            debezium.AFTER: image,
-        },
-        "allOf": [*conditions, *([described] if describes == "envelope" else [])],
-    }
-    return contract.within(envelope)
-
-
-def _key(contract: Validation, keys: tuple[str, ...], describes: Literal["row", "envelope"]) -> Validation:
-    """What the contract says of the key columns, where it names them in place: all that is sure of a deleted row."""
-    within = ["properties"] if describes == "row" else ["properties", debezium.AFTER, "properties"]
-    named: Any = json.loads(contract.schema)
-    for step in within:
-        named = named.get(step) if isinstance(named, dict) else None
-    path = "/".join(within)
-    fields = {
-        key: {"$ref": f"{contract.uri}#/{path}/{key}"} for key in keys if isinstance(named, dict) and key in named
-    }
-    return contract.within({"properties": fields})
 
 
 @contextmanager

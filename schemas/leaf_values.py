@@ -5,6 +5,7 @@
 | `decode.type`      | is of another kind: text where a number is due, a date without a day |
 | `decode.range`     | is of the kind, but the type does not reach so far               |
 | `decode.precision` | is within the range, but the type would round it                 |
+| `decode.infinite`  | is PostgreSQL's `infinity` or `-infinity`, a date or time        |
 """
 
 from __future__ import annotations
@@ -43,6 +44,10 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?([Zz]|[+-][0-9]{2}:[0-9]{2})?"
 )
+_BEYOND = re.compile(r"\+[0-9]{5,}-[0-9]{2}-[0-9]{2}.*|-[0-9]{4,}-[0-9]{2}-[0-9]{2}.*")
+"""A date of year 10000 or later, or before year 1, as Java writes it."""
+
+_INFINITE: Final = ("infinity", "-infinity")
 _FLOAT_DIGITS: Final = 7
 _MICRO_DIGITS: Final = 6
 
@@ -163,7 +168,7 @@ def _binary(value: Any) -> bytes:
 
 def _date(value: Any) -> date:
     if not isinstance(value, str) or not _DATE.fullmatch(value):
-        raise Unfit("decode.type")
+        raise _no_date(value)
     try:
         return date.fromisoformat(value)
     except ValueError:
@@ -191,7 +196,7 @@ def _datetime(value: Any) -> tuple[datetime, timedelta | None]:
     """A date and time, and how far its zone is ahead of UTC; None where it names none."""
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise Unfit("decode.type")
+        raise _no_date(value)
     day, time, fraction, zone = match.groups()
     micros = (fraction or "").rstrip("0")
     if len(micros) > _MICRO_DIGITS:
@@ -208,6 +213,13 @@ def _datetime(value: Any) -> tuple[datetime, timedelta | None]:
     if minutes > 59:
         raise Unfit("decode.type")
     return found, timedelta(hours=hours, minutes=minutes) * (-1 if zone[0] == "-" else 1)
+
+
+def _no_date(value: Any) -> Unfit:
+    """What is wrong with a value that is not of the form of dates or timestamps."""
+    if value in _INFINITE:
+        return Unfit("decode.infinite")
+    return Unfit("decode.range" if isinstance(value, str) and _BEYOND.fullmatch(value) else "decode.type")
 
 
 def _number(value: Any) -> int | float | Decimal:

@@ -24,11 +24,12 @@ import pyarrow.compute as pc
 from pyspark.sql.types import ArrayType, BinaryType, StringType, StructField, StructType
 
 from schemas import columns as c
-from schemas import debezium
 from schemas.arrow_values import arrow_type
-from schemas.judge import NEW_FIELD_TYPE, Judge
+from schemas.debezium_position import places
+from schemas.judge import Judge
 from schemas.table_columns import with_metadata
 from schemas.validation import VIOLATION_TYPE, rejected
+from schemas.verdict import NEW_FIELD_TYPE
 
 VALUE: Final = "__value"
 HEADERS: Final = "__headers"
@@ -40,8 +41,6 @@ TOO_LARGE: Final = "record.size"
 HEADERS_TYPE: Final = ArrayType(StructType([StructField("key", StringType()), StructField("value", BinaryType())]))
 IPC_TYPE: Final = StructType([StructField("rows", BinaryType())])
 """One value is a stream of Arrow's own format: Spark hands it through as it is, without a look at the columns in it."""
-
-_BINLOG_NUMBER: Final = r"(?P<number>[0-9]{1,18})$"
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class Outcomes:
         value = records["value"]
         large = pc.indices_nonzero(pc.greater(pc.binary_length(value), self.max_record_bytes)).to_pylist()
         verdict = self.judge(_without(value, large))
-        violations, dropped, rescued, new_fields, payload = verdict.flatten()
+        violations, dropped, rescued, unavailable, new_fields, payload = verdict.flatten()
         for row in large:
             violations = _put(violations, row, rejected((TOO_LARGE, "", "")))
             dropped = _put(dropped, row, None)
@@ -102,6 +101,7 @@ class Outcomes:
             c.SOURCE_POSITION: self._positions(payload, records),
             c.CONTRACT_VERSION: self.contract_version,
             c.RESCUED_DATA: rescued,
+            c.UNAVAILABLE: unavailable,
             c.INGEST_TS: self.clock,
             c.BATCH_ID: self.run_id,
             c.SOURCE_SYSTEM: self.source_system,
@@ -121,29 +121,12 @@ class Outcomes:
         partition, offset = records["partition"], records["offset"]
         zero = pa.repeat(pa.scalar(0, pa.int64()), len(payload))
         if self.judge.is_debezium:
-            major, minor, row = _debezium_position(payload, zero)
+            major, minor, row = places(payload)
         else:
             major, minor, row = offset, partition.cast(pa.int64()), zero
         fields = list(arrow_type(c.POSITION_TYPE))
         arrays = [zero.cast(pa.int32()), major, minor, row, partition, offset]
         return pa.StructArray.from_arrays(arrays, fields=fields, mask=pc.is_null(payload))
-
-
-def _debezium_position(payload: pa.StructArray, zero: pa.Array) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """LSN, or binlog and its position and row."""
-    columns = dict(zip([field.name for field in payload.type], payload.flatten(), strict=True))
-    source = dict(zip(debezium.SOURCE_TYPE.names, columns[debezium.SOURCE].flatten(), strict=True))
-    # A snapshot read shares its position with the change that stands there, and loses to it.
-    is_change = pc.not_equal(columns[debezium.OP], debezium.READ).cast(pa.int64())
-    is_mysql = pc.fill_null(pc.equal(source["connector"], "mysql"), fill_value=False)
-    if not pc.any(is_mysql).as_py():
-        return source["lsn"], is_change, zero
-    number = pc.struct_field(pc.extract_regex(source["file"], _BINLOG_NUMBER), "number").cast(pa.int64())
-    return (
-        pc.if_else(is_mysql, number, source["lsn"]),
-        pc.if_else(is_mysql, source["pos"], is_change),
-        pc.if_else(is_mysql, pc.fill_null(source["row"], 0), zero),
-    )
 
 
 def _column(found: Any, kind: pa.DataType, length: int) -> pa.Array:

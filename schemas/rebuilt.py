@@ -8,7 +8,9 @@ Not everything can be told from columns. At an open place there may have stood o
 | a DECIMAL                             | a number                        | its text, with all digits or without zeros |
 | STRING that is the JSON of a non-text | that number, object or list     | a text                                     |
 
-A column that the row does not have at all came later than the row: then there was no such field.
+A column that the row does not have at all came later than the row: then there was no such field. A field that the
+source did not send (`_unavailable`) is Debezium's placeholder again, and so is judged as one that is not there. A
+column of one of Debezium's named types is the number, text or object that it came as.
 
 Where a contract is known that the record has kept to, it decides for most places: see `Forms.fitting`. What is lost for
 good is how a value was written: the zone of a timestamp (UTC here), zeros behind a fraction, `1.0` for 1.
@@ -40,8 +42,12 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from schemas import debezium, json_bytes
+from schemas import columns as c
+from schemas import debezium, json_bytes, unavailable
+from schemas.arrow_values import Forms as LogicalForms
+from schemas.arrow_values import escaped
 from schemas.judge import Judge
+from schemas.logical_values import FORMS
 from schemas.unreadable import Unreadable
 
 Path = tuple[str | int, ...]
@@ -52,9 +58,22 @@ _ABSENT = object()
 _MOST_ROUNDS = 20
 
 
-def rebuilt(row: Mapping[str, Any], payload: StructType, rescued: str | None, pick: Pick, *, is_debezium: bool) -> Any:
+def rebuilt(
+    row: Mapping[str, Any],
+    payload: StructType,
+    rescued: str | None,
+    pick: Pick,
+    *,
+    is_debezium: bool,
+    forms: LogicalForms,
+) -> Any:
     """The record of a bronze row: `payload` are its columns, as Arrow gives them to Python; see `Forms`."""
-    record = _object(row, payload, (), pick)
+    missing = row.get(c.UNAVAILABLE) or ()
+    if missing:
+        row = {**row, debezium.AFTER: unavailable.without(row[debezium.AFTER], missing)}
+    record = _Rebuilder(pick, forms).object(row, payload, (), "")
+    if missing:
+        record[debezium.AFTER] |= dict.fromkeys(missing, unavailable.PLACEHOLDER)
     if rescued is None:
         return record
     kept = json_bytes.read_exactly(rescued.encode()) if _is_inexact(rescued) else json_bytes.read(rescued.encode())
@@ -78,46 +97,55 @@ def _merged(value: Any, kept: Any) -> Any:
     return {**value, **{name: _merged(value.get(name), inner) for name, inner in kept.items()}}
 
 
-def _object(value: Mapping[str, Any], kind: StructType, at: Path, pick: Pick) -> dict[str, Any]:
-    found = {}
-    for member in kind.fields:
-        if member.name not in value:
-            continue
-        here, inner = (*at, member.name), value[member.name]
-        if inner is not None:
-            found[member.name] = _value(inner, member.dataType, here, pick)
-        elif pick(here, 2):
-            found[member.name] = None
-    return found
+@dataclass(frozen=True)
+class _Rebuilder:
+    """Makes values again; `at` is a value's own path, `place` the pointer of all that are alike, as `forms` has it."""
 
+    pick: Pick
+    forms: LogicalForms
 
-def _value(value: Any, kind: DataType, at: Path, pick: Pick) -> Any:
-    if value is None:  # of a list's items and a map's values it is sure
-        return None
-    match kind:
-        case StructType():
-            return _object(value, kind, at, pick)
-        case ArrayType():
-            return [_value(item, kind.elementType, (*at, index), pick) for index, item in enumerate(value)]
-        case MapType():
-            pairs = value.items() if isinstance(value, dict) else value
-            return {key: _value(item, kind.valueType, (*at, key), pick) for key, item in pairs}
-        case DecimalType():
-            return _decimal(value, pick(at, 3))
-        case StringType():
-            other = _not_text(value)
-            return value if other is _ABSENT or pick(at, 2) else other
-        case BinaryType():
-            return base64.b64encode(value).decode()
-        case DateType():
-            return value.isoformat() if isinstance(value, date) else value
-        case TimestampType():
-            return _utc(value).replace(tzinfo=None).isoformat() + "Z"
-        case TimestampNTZType():
-            return value.replace(tzinfo=None).isoformat()
-        case FloatType():
-            return _short(value)
-    return value
+    def object(self, value: Mapping[str, Any], kind: StructType, at: Path, place: str) -> dict[str, Any]:
+        found = {}
+        for member in kind.fields:
+            if member.name not in value:
+                continue
+            here, inner = (*at, member.name), value[member.name]
+            if inner is not None:
+                found[member.name] = self.value(inner, member.dataType, here, f"{place}/{escaped(member.name)}")
+            elif self.pick(here, 2):
+                found[member.name] = None
+        return found
+
+    def value(self, value: Any, kind: DataType, at: Path, place: str) -> Any:
+        if value is None:  # of a list's items and a map's values it is sure
+            return None
+        if place in self.forms:
+            return FORMS[self.forms[place]].restore(value, kind)
+        inner = f"{place}/*"
+        match kind:
+            case StructType():
+                return self.object(value, kind, at, place)
+            case ArrayType():
+                return [self.value(item, kind.elementType, (*at, index), inner) for index, item in enumerate(value)]
+            case MapType():
+                pairs = value.items() if isinstance(value, dict) else value
+                return {key: self.value(item, kind.valueType, (*at, key), inner) for key, item in pairs}
+            case DecimalType():
+                return _decimal(value, self.pick(at, 3))
+            case StringType():
+                other = _not_text(value)
+                return value if other is _ABSENT or self.pick(at, 2) else other
+            case BinaryType():
+                return base64.b64encode(value).decode()
+            case DateType():
+                return value.isoformat() if isinstance(value, date) else value
+            case TimestampType():
+                return _utc(value).replace(tzinfo=None).isoformat() + "Z"
+            case TimestampNTZType():
+                return value.replace(tzinfo=None).isoformat()
+            case FloatType():
+                return _short(value)
+        return value
 
 
 def _decimal(value: Decimal, form: int) -> Decimal | str:
@@ -214,32 +242,44 @@ class Forms:
             within = (debezium.AFTER,)
 
         def pick(at: Path, many: int) -> int:
+            if is_debezium and at[:1] == (debezium.SOURCE,):
+                return 1  # nulls and texts, though `sequence` is the text of a list
             if at[: len(within)] != within or at == within:
                 return 0
             asked[at] = many
             return (second + (turned[at] or turned[_general(at)])) % many
 
-        return json_bytes.write(rebuilt(row, self.payload, rescued, pick, is_debezium=is_debezium)).encode()
+        forms = self.judge.forms
+        return json_bytes.write(
+            rebuilt(row, self.payload, rescued, pick, is_debezium=is_debezium, forms=forms)
+        ).encode()
 
 
 def complaints(judge: Judge, value: bytes) -> Iterator[Path]:
     """The places of a record that its judge's contract complains of, as it complains of them; none where it does not.
 
-    A field that is missing, or that should not be there, counts at its own place.
+    A field that is missing, or that should not be there, counts at its own place; what is only said of a value that the
+    source did not send does not count.
     """
     [record], _ = judge.reader.read_all(pa.array([value], pa.binary()))
     at: Path = ()
-    contract = judge.contract
+    contract, known = judge.contract, record
     if judge.is_debezium and isinstance(record, dict):
         op = record.get(debezium.OP)
         if op == debezium.TRUNCATE:
             return
         if op == debezium.DELETE:
             contract, record, at = judge.key, record.get(debezium.BEFORE), (debezium.BEFORE,)
-        elif judge.describes == "row":
-            record, at = record.get(debezium.AFTER), (debezium.AFTER,)
+            known = record
+        else:
+            image = record.get(debezium.AFTER)
+            known = unavailable.without(image, unavailable.names_in(image)) if isinstance(image, dict) else image
+            if judge.describes == "row":
+                record, at = image, (debezium.AFTER,)
+            else:
+                known = {**record, debezium.AFTER: known}
     if isinstance(record, dict):
-        for error in contract.validator.iter_errors(record):
+        for error in contract.common_errors(known, record):
             here = (*at, *error.instance_path)
             yield here
             yield from ((*here, name) for name in _named(error.kind))

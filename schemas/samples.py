@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from schemas import debezium
+from schemas import debezium, unavailable
 from schemas.errors import InvalidPipeline, Problem
 
 MOST_PROBLEMS: Final = 20
@@ -22,7 +22,7 @@ def read_samples(file: Path, *, is_debezium: bool = False) -> list[dict[str, Any
     """The records of a file; raises NotInferable.
 
     Envelopes of Kafka Connect (`schema` and `payload`) are taken off. With `is_debezium` the rows are those of
-    `after`; tombstones, and deletes and truncates, which have none, are passed over.
+    `after`, without the fields that were not sent; deletes, truncates and what is about no row are passed over.
     """
     text = file_bytes(file)
     problems: list[Problem] = []
@@ -36,10 +36,12 @@ def read_samples(file: Path, *, is_debezium: bool = False) -> list[dict[str, Any
             what, remedy = "It is not a JSON object.", "Give one object for each record."
         elif not is_debezium:
             rows.append(record)
-        elif record.get(debezium.OP) not in (*debezium.OPS, debezium.MESSAGE):
+        elif debezium.without_row(record) is not None:
+            continue
+        elif record.get(debezium.OP) not in debezium.OPS:
             what, remedy = "It has no Debezium `op`.", "Leave `--debezium` away, or give change events."
         elif isinstance(row := record.get(debezium.AFTER), dict):
-            rows.append(row)
+            rows.append(unavailable.without(row, unavailable.names_in(row)))
         if what:
             problems.append(Problem(file, line, pointer, what, remedy))
         if len(problems) >= MOST_PROBLEMS:

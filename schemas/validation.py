@@ -6,6 +6,7 @@ The whole standard is checked by `jsonschema-rs`; details are worked out for wha
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -63,15 +64,24 @@ class Validation:
 
     def violations(self, value: Any, at: str = "") -> list[Violation] | None:
         """What `value`, which stands at the pointer `at`, breaks; None where it keeps to the schema."""
-        validator = self.validator
-        if validator.is_valid(value):
+        if self.validator.is_valid(value):
             return None
-        return rejected(
-            *(
-                (f"schema.{error.kind.name}", at + pointer(error.instance_path), pointer(error.schema_path))
-                for error in validator.iter_errors(value)
-            )
-        )
+        return rejected(*(_violation(error, at) for error in self.validator.iter_errors(value)))
+
+    def common_errors(self, value: Any, other: Any) -> list[Any]:
+        """The library's errors of `value` that are those of `other` as well: they do not come of where both differ."""
+        left = Counter(_named(error) for error in self.validator.iter_errors(other))
+        found = []
+        for error in self.validator.iter_errors(value):
+            named = _named(error)
+            if left[named]:
+                left[named] -= 1
+                found.append(error)
+        return found
+
+    def common_violations(self, value: Any, other: Any, at: str = "") -> list[Violation] | None:
+        """What `value` breaks and `other` as well; None where there is nothing."""
+        return rejected(*(_violation(error, at) for error in self.common_errors(value, other))) or None
 
     def column(self, value: Column) -> Column:
         """What each record of a BINARY column of JSON breaks, ARRAY<VIOLATION_TYPE>; null where it is valid."""
@@ -88,6 +98,14 @@ class Validation:
             except Unreadable as fault:
                 found.append(rejected((fault.rule, fault.pointer, "")))
         return pa.array(found, VIOLATIONS_ARROW)
+
+
+def _violation(error: Any, at: str) -> tuple[str, str, str]:
+    return f"schema.{error.kind.name}", at + pointer(error.instance_path), pointer(error.schema_path)
+
+
+def _named(error: Any) -> tuple[str, ...]:
+    return *_violation(error, ""), str(getattr(error.kind, "property", ""))
 
 
 def rejected(*violations: tuple[str, str, str]) -> list[Violation]:

@@ -101,7 +101,8 @@ class Trial:
         return counts.plan()
 
     def _recent(self, present: StructType) -> Iterator[list[Row]]:
-        unread = {*c.BRONZE_METADATA, *c.INGEST_METADATA} - {c.TOPIC, c.PARTITION, c.OFFSET, c.RESCUED_DATA}
+        read = {c.TOPIC, c.PARTITION, c.OFFSET, c.RESCUED_DATA, c.UNAVAILABLE}
+        unread = {*c.BRONZE_METADATA, *c.INGEST_METADATA} - read
         names = [name for name in present.names if name not in unread]
         for rows in recent_rows(self.lake, self.table, names, self.most):
             for start in range(0, len(rows), _AT_ONCE):

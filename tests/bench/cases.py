@@ -215,6 +215,7 @@ def _with_metadata(decoded: DataFrame, decoder: Decoder, batch_id: int) -> DataF
         _position(F.col("payload.source.lsn"), F.col("payload.op")).alias(c.SOURCE_POSITION),
         F.lit(decoder.contract.version).alias(c.CONTRACT_VERSION),
         F.lit(None).cast("string").alias(c.RESCUED_DATA),
+        F.lit(None).cast("array<string>").alias(c.UNAVAILABLE),
         F.current_timestamp().alias(c.INGEST_TS),
         F.lit(str(batch_id)).alias(c.BATCH_ID),
         F.lit("shop").alias(c.SOURCE_SYSTEM),
@@ -227,7 +228,7 @@ def _position(lsn: Column, op: Column) -> Column:
     fields = {
         "epoch": F.lit(0),
         "major": lsn,
-        "minor": F.when(op == "r", 0).otherwise(1),
+        "minor": F.when(op == "r", -1).otherwise(lsn),
         "row": F.lit(0),
         "partition": F.col("partition"),
         "offset": F.col("offset"),

@@ -368,7 +368,9 @@ def test_the_command_takes_the_row_out_of_debezium_envelopes(tmp_path: Path) -> 
     rows: list[Any] = [
         {"op": "c", "before": None, "after": {"id": 1}},
         {"schema": {}, "payload": {"op": "u", "before": None, "after": {"id": 2, "note": "x"}}},
+        {"op": "u", "before": None, "after": {"id": 3, "note": "__debezium_unavailable_value"}},
         {"op": "d", "before": {"id": 1}, "after": None},
+        {"ts_ms": 7},
         None,
     ]
     lines.write_text("\n".join(json.dumps(row) for row in rows) + "\n\n")

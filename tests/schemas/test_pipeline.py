@@ -38,7 +38,7 @@ def test_a_problem_that_spark_finds_points_to_its_line(pipeline: Pipeline) -> No
 def test_the_columns_of_each_kind(pipeline: Pipeline) -> None:
     names = column_names(pipeline.tables, pipeline.contracts)
     assert names("bronze.customers") == (
-        "before", "after", "source", "op", "ts_ms", *c.BRONZE_METADATA, *c.INGEST_METADATA
+        "before", "after", "source", "op", "ts_ms", "transaction", *c.BRONZE_METADATA, *c.INGEST_METADATA
     )  # fmt: skip
     assert names("bronze.rates") == ("currency", "rate", *c.BRONZE_METADATA, *c.INGEST_METADATA)
     assert names("silver.customers") == ("customer_id", "email", "city", "_sequence", *c.INGEST_METADATA)

@@ -12,6 +12,9 @@ from pyspark.sql import SparkSession
 
 from checkpoints import ledger
 from checkpoints.errors import CheckpointBehind, CheckpointLost
+from schemas import columns as c
+from schemas import debezium
+from schemas.unavailable import PLACEHOLDER
 from streams.graph import Graph
 from tests.support.bronze import Feeder, change, plan_batch
 from tests.support.people import person
@@ -25,9 +28,13 @@ RECORDS = [
     (change("t", None, 13), "accepted"),
     ({"schema": {"type": "struct"}, "payload": change("u", person(3, "Eve"), 14)}, "accepted"),
     (change("u", person(4, "Kay", hobby={"chess": 1}), 15), "accepted"),
+    (change("u", {"id": 4, "name": PLACEHOLDER}, 15), "accepted"),
     (None, "tombstone"),
     ({"schema": {}, "payload": None}, "tombstone"),
     (change("m", None, 16), "message"),
+    ({"ts_ms": 5}, "heartbeat"),
+    ({"status": "BEGIN", "id": "7:8", "ts_ms": 5, "event_count": None, "data_collections": None}, "transaction"),
+    ({"source": {"lsn": 1}, "databaseName": "db", "ddl": "DROP TABLE x", "tableChanges": []}, "schema_change"),
     (b"{", "json.syntax"),
     (b"", "json.syntax"),
     (b'{"op": NaN}', "json.syntax"),
@@ -42,6 +49,7 @@ RECORDS = [
     (change("d", None, 19), "debezium.image"),
     (change("c", person(1), None), "debezium.position"),  # type: ignore[arg-type]
     (change("d", None, 20, before={"id": None}), "key.null"),
+    (change("u", {"id": PLACEHOLDER}, 20), "key.unavailable"),
     (change("d", None, 20, before={"id": "1"}), "schema.type"),
     (change("c", person(None), 21), "schema.type"),
     (change("c", person("1"), 22), "schema.type"),  # type: ignore[arg-type]
@@ -65,7 +73,7 @@ def test_every_record_is_in_bronze_or_the_lane_or_counted(feeder: Feeder, graph:
     outcome = feeder.feed("bronze.people", *(record for record, _ in RECORDS))
 
     accepted = [offset for offset, (_, fate) in enumerate(RECORDS) if fate == "accepted"]
-    dropped = [fate for _, fate in RECORDS if fate in ("tombstone", "message")]
+    dropped = [fate for _, fate in RECORDS if fate != "accepted" and "." not in fate]
     rejected = {offset: fate for offset, (_, fate) in enumerate(RECORDS) if "." in fate}
     assert [row[0] for row in rows_of(graph.tables["bronze.people"].path, "_offset")] == sorted(accepted, key=repr)
     lane = lane_records(graph.lake.errors("bronze.people"))
@@ -82,7 +90,7 @@ def test_bronze_keeps_the_payload_and_where_it_came_from(feeder: Feeder, graph: 
     assert row["after"] == {"id": 4, "name": "Kay", "home": {"city": "Rome"}}
     assert (row["op"], row["source"]["lsn"], row["source"]["ts_ms"]) == ("u", 15, 7)
     assert (row["_topic"], row["_partition"], row["_offset"], row["_key"]) == ("db.people", 0, 0, b"k")
-    assert row["_source_position"] == {"epoch": 0, "major": 15, "minor": 1, "row": 0, "partition": 0, "offset": 0}
+    assert row["_source_position"] == {"epoch": 0, "major": 15, "minor": 15, "row": 0, "partition": 0, "offset": 0}
     assert json.loads(row["_rescued_data"]) == {"hobby": {"chess": 1}}
     assert (row["_contract_version"], row["_source_system"]) == ("3", "town")
     assert (row["_ingest_ts"], row["_run_date"]) == (datetime(2026, 1, 2, tzinfo=UTC), date(2026, 1, 2))
@@ -187,11 +195,29 @@ def test_a_batch_is_filed_by_its_own_clock_however_late_it_runs(feeder: Feeder, 
 @pytest.mark.parametrize("small_batch_rows", [0, 100])
 def test_both_engines_leave_the_same_behind(small_batch_rows: int, feeder: Feeder, graph: Graph) -> None:
     object.__setattr__(graph.bronze["bronze.people"], "small_batch_rows", small_batch_rows)
-    feeder.feed("bronze.people", change("c", person(1, "Ada", "Oslo"), 10), change("c", person(2), 11))
+    toasted = {**person(2), "home": PLACEHOLDER}
+    feeder.feed("bronze.people", change("c", person(1, "Ada", "Oslo"), 10), change("u", toasted, 11))
     feeder.feed("bronze.people", change("d", None, 12, before={"id": 1}))
 
     step = graph.bronze["bronze.people"]
     assert step.table.position(step.app) == 1
-    assert rows_of(step.table.path, "op", "_offset") == [("c", 0), ("c", 1), ("d", 2)]
+    assert rows_of(step.table.path, "op", "_offset", "_unavailable") == [
+        ("c", 0, None), ("d", 2, None), ("u", 1, ["home"])
+    ]  # fmt: skip
     engines = {entry.engine for _, entry in ledger.entries(step.table.handle())}
     assert engines == {"spark" if small_batch_rows == 0 else "driver"}
+
+
+def test_the_last_row_of_a_table_completes_its_snapshot(spark: SparkSession) -> None:
+    values = ["first", "true", "first_in_data_collection", "last_in_data_collection", "last", "incremental", "false"]
+    rows = [(op, (value,), (0, 7, -1, 0, 2, 9)) for op in "ru" for value in values]
+    position = "struct<epoch: int, major: bigint, minor: bigint, row: bigint, partition: int, offset: bigint>"
+    frame = spark.createDataFrame(rows, f"op string, source struct<snapshot: string>, _source_position {position}")
+    found = frame.where(debezium.completes_snapshot()).selectExpr("op", "source.snapshot").collect()
+    assert [tuple(row) for row in found] == [("r", "last_in_data_collection"), ("r", "last")]
+    floors = frame.selectExpr(f"{debezium.snapshot_floor()} AS floor", "_source_position AS position")
+    assert floors.where("floor < position").count() == len(rows)
+    assert floors.collect()[0].floor.asDict() == {
+        "epoch": 0, "major": 7, "minor": -1, "row": -1, "partition": 2, "offset": 9
+    }  # fmt: skip
+    assert floors.schema["floor"].dataType.simpleString() == c.POSITION_TYPE.simpleString()

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 from checkpoints.lake import Lake
 from schemas.loader import load
 from schemas.settings import RegistrySettings, Settings
+from schemas.unavailable import PLACEHOLDER
 from sinks.errors import IncompatibleTable
 from streams.cli import app
 from streams.contract_watch import ContractWatch
@@ -535,3 +536,21 @@ def test_a_contract_that_was_taken_up_is_deployed_and_the_specs_beside_it_are_no
     edit_spec(folder, "silver.people", "city: after.home.city", "city: after.name")
     watch.look()
     assert list(planned(plan, 1)) == ["bronze.people", "silver.people"]
+
+
+def test_a_value_that_debezium_did_not_send_fails_under_no_contract(
+    tmp_path: Path, settings: Settings, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.logs.configure", lambda *_: None)
+    folder = people.write(tmp_path / "pipeline", without_gold=True)
+    graph = Graph.build(load(folder), settings)
+    graph.prepare(spark)
+    sent, unsent = person(1, None, "Oslo"), {"id": 2, "name": PLACEHOLDER, "home": PLACEHOLDER}
+    Feeder(spark, graph).feed("bronze.people", change("u", sent, 1), change("u", unsent, 2))
+    tighter = {"name": {"type": "string", "minLength": 3, "maxLength": 5}, "home": {"type": "object"}}
+    edit_contract(folder, "people", properties=tighter, required=["id", "name", "home"])
+    records = planned(runner(graph.lake.root, folder), 1)["bronze.people"]["records"]
+    assert (records["rows"], records["rows_not_judged"]) == (2, 0)
+    assert [(one["surely"] + one["perhaps"], one["examples"]) for one in records["failing"]] == [
+        (1, ["db.people[0]@0"])
+    ]  # fmt: skip
