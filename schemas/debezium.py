@@ -24,9 +24,6 @@ INCREMENTAL: Final = "incremental"
 LAST_OF_TABLE: Final = ("last", "last_in_data_collection")
 """What it is for the last row of a table that a snapshot reads, `last` being the last of all."""
 
-COMPLETES_SNAPSHOT: Final = f"{OP} = '{READ}' AND {SOURCE}.snapshot IN ('last', 'last_in_data_collection')"
-"""SQL over bronze: whether a record is the last of a snapshot of its table. An incremental snapshot has no such end."""
-
 SOURCE_TYPE = StructType(
     [
         StructField("version", StringType()),

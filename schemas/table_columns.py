@@ -3,8 +3,8 @@
 | kind | columns |
 |------|---------|
 | `bronze` | the payload's (see `payload_type`), the bronze metadata |
-| `current` | those of `select`, `_sequence` |
-| `history` | those of `select`, `_sequence`, `_deleted` |
+| `current` | those of `select`, `_sequence`, `_column_sequences` |
+| `history` | those of `select`, `_sequence`, `_deleted`, `_unknown` |
 | `scd2` | `surrogate_key`, the history's columns of `select`, `valid_from`, `valid_to`, `is_current` |
 | `derived` | those of the query, `surrogate_key` where it is given |
 
@@ -95,14 +95,14 @@ def _own_names(
             row = row_type(spec, contracts[spec.contract]) if spec.contract in contracts else None
             return (*payload_type(spec, row).names, *c.BRONZE_METADATA) if row is not None else None
         case CurrentSpec():
-            return (*spec.select, c.SEQUENCE)
+            return (*spec.select, c.SEQUENCE, c.COLUMN_SEQUENCES)
         case HistorySpec():
-            return (*spec.select, c.SEQUENCE, c.DELETED)
+            return (*spec.select, c.SEQUENCE, c.DELETED, c.UNKNOWN)
         case Scd2Spec():
             history = names(spec.from_)
             if history is None:
                 return None
-            hidden = {c.SEQUENCE, c.DELETED, *c.INGEST_METADATA}
+            hidden = {c.SEQUENCE, c.DELETED, c.UNKNOWN, *c.INGEST_METADATA}
             return (spec.surrogate_key, *(name for name in history if name not in hidden), *VALIDITY)
         case DerivedSpec():
             output = query_output(spec, names)

@@ -141,15 +141,11 @@ def _with_floors(bronze: DataFrame, spec: ChangeSpec) -> DataFrame:
     """A second row for one that completes a snapshot: the floor, which stands just before that snapshot's rows."""
     if not _is_debezium(bronze.schema) or tuple(spec.sequence_by) != (c.SOURCE_POSITION,):
         return bronze
-    completes = F.expr(debezium.COMPLETES_SNAPSHOT)
     both, itself = F.array(F.lit(False), F.lit(True)), F.array(F.lit(False))
-    position = F.col(c.SOURCE_POSITION)
+    floor = F.expr(debezium.snapshot_floor())
     return (
-        bronze.withColumn(_FLOOR, F.explode(F.when(completes, both).otherwise(itself)))
-        .withColumn(
-            c.SOURCE_POSITION,
-            F.when(F.col(_FLOOR), position.withField("row", position["row"] - 1)).otherwise(position),
-        )
+        bronze.withColumn(_FLOOR, F.explode(F.when(F.expr(debezium.completes_snapshot()), both).otherwise(itself)))
+        .withColumn(c.SOURCE_POSITION, F.when(F.col(_FLOOR), floor).otherwise(F.col(c.SOURCE_POSITION)))
         .withColumn(TRUNCATED, F.col(TRUNCATED) | F.col(_FLOOR))
     )
 
