@@ -30,12 +30,16 @@ _COLUMNS: dict[Topic, dict[str, str]] = {
 
 def export(table: str, kind: Topic, folder: Path) -> Path:
     """Write what a reader of the table sees; returns the folder."""
+    folder.mkdir(parents=True)
+    pq.write_table(visible(table, _COLUMNS[kind]), folder / "rows.parquet")
+    return folder
+
+
+def visible(table: str, columns: dict[str, str]) -> pa.Table:
+    """The rows that a reader of the table sees; `columns` are name -> SQL."""
     delta = DeltaTable(table)
-    columns = ", ".join(f"{sql} AS {name}" for name, sql in _COLUMNS[kind].items())
+    selected = ", ".join(f"{sql} AS {name}" for name, sql in columns.items())
     names = {field.name for field in delta.schema().fields}
     # What is deleted may leave its position behind as a row that says so.
     seen = f" WHERE NOT coalesce({c.DELETED}, false)" if c.DELETED in names else ""
-    rows = QueryBuilder().register("t", delta).execute(f"SELECT {columns} FROM t{seen}").read_all()
-    folder.mkdir(parents=True)
-    pq.write_table(pa.table(rows), folder / "rows.parquet")
-    return folder
+    return pa.table(QueryBuilder().register("t", delta).execute(f"SELECT {selected} FROM t{seen}").read_all())

@@ -53,8 +53,8 @@ class Usage:
 class Tree:
     """A process and what it started but for `spared`, such as the broker and its guardian.
 
-    Without a `root` it is this process. One that is given may end meanwhile: of its CPU seconds there is then what
-    was seen of it last.
+    Without a `root` it is this process. One that is given may end meanwhile: its CPU seconds are what was seen of
+    each process last.
     """
 
     spared: Sequence[int] = ()
@@ -65,7 +65,7 @@ class Tree:
         """Measure what happens meanwhile; the usage is complete afterwards."""
         usage, done = Usage(), threading.Event()
         seen: dict[int, float] = {}
-        before = self._cpu_seconds() if self.root is None else 0.0
+        before = self._cpu_seconds()
         sampler = threading.Thread(target=self._sample, args=(usage, seen, done), daemon=True)
         sampler.start()
         try:
@@ -73,7 +73,7 @@ class Tree:
         finally:
             done.set()
             sampler.join()
-            usage.cpu_seconds = self._cpu_seconds() - before if self.root is None else sum(seen.values())
+            usage.cpu_seconds = (self._cpu_seconds() if self.root is None else sum(seen.values())) - before
             usage.load = os.getloadavg()[0]
 
     def _processes(self) -> list[psutil.Process]:
