@@ -18,6 +18,9 @@ from deltalake import DeltaTable, write_deltalake
 from schemas import columns as c
 
 KEY = "order_id"
+FIRST_FREE_POSITION = 1_000_000_000
+"""The least LSN that is larger than that of any row."""
+
 _CHUNK = 250_000
 _FIRST_MICROS = 1_760_000_000_000_000
 _CURRENCIES, _STATUSES = ["USD", "EUR", "GBP"], ["new", "paid", "shipped", "returned"]
@@ -51,6 +54,8 @@ def _values(keys: Any) -> dict[str, pa.Array]:
     def always(value: Any) -> pa.Array:
         return pa.repeat(pa.scalar(value), count)
 
+    # The newest change of a key is from any time: positions are in no order of the keys, and compress badly.
+    positions = numbers(FIRST_FREE_POSITION)
     return {
         KEY: pa.array(keys),
         "customer_id": numbers(20_001),
@@ -60,11 +65,11 @@ def _values(keys: Any) -> dict[str, pa.Array]:
         "currency": pa.array(_CURRENCIES).take(pa.array(rng.integers(0, len(_CURRENCIES), count))),
         "status": pa.array(_STATUSES).take(pa.array(rng.integers(0, len(_STATUSES), count))),
         "order_ts": pc.add(pc.multiply(numbers(30 * 86_400), 1_000_000), _FIRST_MICROS),
-        "lsn": pa.array(keys + 1),
-        f"{c.SEQUENCE}.major": pa.array(keys + 1),
+        "lsn": positions,
+        f"{c.SEQUENCE}.major": positions,
         f"{c.SEQUENCE}.minor": always(1),
         f"{c.SEQUENCE}.partition": pa.array(keys % 4),
-        f"{c.SEQUENCE}.offset": pa.array(keys // 4),
+        f"{c.SEQUENCE}.offset": pc.divide(positions, 100),
         c.INGEST_TS: always(datetime(2026, 1, 1, tzinfo=UTC)),
         c.BATCH_ID: always("00000000-0000-5000-8000-000000000000"),
         c.SOURCE_SYSTEM: always("shop"),
