@@ -90,7 +90,9 @@ def _sluice(console: Console, workload: Workload, folder: Path, peers: Peers, ch
     service = SluiceService(folder, workload.pipeline(folder / "pipeline"), peers.bootstrap, chosen.set)
     drain = service.drain(workload.tables)
     console.print(
-        f"            {SLUICE}: {drain.events:,} events in {drain.batches} batches, {drain.seconds:.1f} s", markup=False
+        f"            {SLUICE}: {drain.events:,} events in {drain.batches} batches, {drain.seconds:.1f} s; first commit "
+        f"after {drain.first_commit_seconds:.1f} s; CPU {drain.usage.cpu_seconds:.0f} s",
+        markup=False,
     )
     verdict = verify(workload, service, peers, chosen.events)
     shutil.rmtree(folder)
@@ -149,13 +151,9 @@ def _print(console: Console, workload: Workload, events: int, runs: dict[str, li
         if way not in runs:
             continue
         times = rate / (events / median(run.seconds for run in runs[way]))
+        cpu = median(run.usage.cpu_seconds for run in runs[way]) / median(run.usage.cpu_seconds for run in runs[SLUICE])
+        ratios = f"{times:.1f} times as fast (CPU seconds: {cpu:.1f} times)"
         if workload.times is not None and not index:
-            rig.aim(
-                console,
-                f"over {way}",
-                f"{times:.1f} times",
-                f"{workload.times:g} at least",
-                met=times >= workload.times,
-            )
+            rig.aim(console, f"over {way}", ratios, f"{workload.times:g} times at least", met=times >= workload.times)
         else:
-            console.print(f"over {way}: {times:.1f} times", markup=False)
+            console.print(f"over {way}: {ratios}", markup=False)
