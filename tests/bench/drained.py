@@ -90,8 +90,8 @@ def _sluice(console: Console, workload: Workload, folder: Path, peers: Peers, ch
     service = SluiceService(folder, workload.pipeline(folder / "pipeline"), peers.bootstrap, chosen.set)
     drain = service.drain(workload.tables)
     console.print(
-        f"            {SLUICE}: {drain.events:,} events in {drain.batches} batches, {drain.seconds:.1f} s; first commit "
-        f"after {drain.first_commit_seconds:.1f} s; CPU {drain.usage.cpu_seconds:.0f} s",
+        f"            {SLUICE}: {drain.events:,} events in {drain.batches} batches, {drain.seconds:.1f} s; "
+        f"first commit after {drain.first_commit_seconds:.1f} s; CPU {drain.usage.cpu_seconds:.0f} s",
         markup=False,
     )
     verdict = verify(workload, service, peers, chosen.events)
