@@ -29,7 +29,7 @@ from streams.graph import Graph
 from tests.bench import big_table, delta_log, rig, shop
 from tests.bench.export import visible
 from tests.bench.failure import WrongResult
-from tests.bench.machine import Tree
+from tests.bench.machine import Tree, Usage
 from tests.support.bronze import Feeder, change
 
 AIM_ROWS = 10_000_000
@@ -39,19 +39,33 @@ _FIRST_LSN = big_table.FIRST_FREE_POSITION
 _WARM_UP_ROWS = 10_000
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What the step of silver took for one batch, how many bytes it wrote, and how many data files."""
+
+    seconds: float
+    written_bytes: int
+    files: int
+    usage: Usage
+
+
 @dataclass
 class Batches:
-    """The batches of one case that count, in order: seconds, bytes written, data files written."""
+    """The batches of one case that count, in order; `engine` is the one that committed them."""
 
     rows: int
     keys: str
     engine: str = ""
-    seconds: list[float] = field(default_factory=list)
-    written: list[int] = field(default_factory=list)
-    files: list[int] = field(default_factory=list)
-    driver_mb: float = 0.0
-    jvm_mb: float = 0.0
-    load: float = 0.0
+    runs: list[Batch] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        """The median."""
+        return median(run.seconds for run in self.runs)
+
+    def peak_mb(self, part: str) -> float:
+        """The most memory that a part had in any of them."""
+        return max(run.usage.peak_mb(part) for run in self.runs)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -129,33 +143,32 @@ def _make(console: Console, spark: SparkSession, settings: Settings, lake: Path,
 
 
 def _measure(spark: SparkSession, graph: Graph, rows: int, keys: str, chosen: argparse.Namespace) -> Batches:
-    """Batches one after the other, each through bronze; what silver's step takes of it is measured."""
+    """Batches one after the other, each through bronze; what silver's step takes for it is measured."""
     graph.prepare(spark)
     feeder, table = Feeder(spark, graph), graph.tables[shop.ORDERS_NOW]
     step = graph.below[shop.ORDERS_NOW]
     rng, found, changed = random.Random(rows), Batches(rows, keys), dict[int, int]()
     gc.collect()
     pa.default_memory_pool().release_unused()
-    with Tree().watched() as usage:
-        for number in range(chosen.repeat + 1):
-            batch = _keys(keys, rows, chosen.batch, number, rng)
-            first = _FIRST_LSN + number * chosen.batch
-            changed |= {key: first + index for index, key in enumerate(batch)}
-            changes = [change("u", _row(key, first + index), first + index) for index, key in enumerate(batch)]
-            handover = feeder.feed(shop.ORDERS, *changes).handover
-            before = table.version()
+    for number in range(chosen.repeat + 1):
+        batch = _keys(keys, rows, chosen.batch, number, rng)
+        first = _FIRST_LSN + number * chosen.batch
+        changed |= {key: first + index for index, key in enumerate(batch)}
+        changes = [change("u", _row(key, first + index), first + index) for index, key in enumerate(batch)]
+        handover = feeder.feed(shop.ORDERS, *changes).handover
+        before = table.version()
+        with Tree().watched() as usage:
             began = time.monotonic()
             step.run(spark, handover)
             seconds = time.monotonic() - began
-            if handover is not None:
-                handover.rows.release()
-            if number:
-                made = [commit for commit in delta_log.commits(table.path) if commit.version > before]
-                found.seconds.append(seconds)
-                found.written.append(sum(commit.written_bytes for commit in made))
-                found.files.append(sum(commit.adds for commit in made))
+        if handover is not None:
+            handover.rows.release()
+        if number:
+            made = [commit for commit in delta_log.commits(table.path) if commit.version > before]
+            found.runs.append(
+                Batch(seconds, sum(commit.written_bytes for commit in made), sum(commit.adds for commit in made), usage)
+            )
     found.engine = next(entry.engine for _, entry in ledger.entries(table.handle()) if entry.rows)
-    found.driver_mb, found.jvm_mb, found.load = usage.peak_mb("driver"), usage.peak_mb("jvm"), usage.load
     _check(table.path, rows, keys, changed)
     return found
 
@@ -192,34 +205,35 @@ def _check(table: str, rows: int, keys: str, changed: dict[int, int]) -> None:
 
 
 def _print_progress(console: Console, one: Batches) -> None:
-    seconds = ", ".join(f"{value:.2f}" for value in one.seconds)
-    console.print(f"{one.rows:>10,}  {one.engine:8} {one.keys:14} {seconds} s   load {one.load:.1f}")
+    seconds = ", ".join(f"{run.seconds:.2f}" for run in one.runs)
+    load = one.runs[-1].usage.load
+    console.print(f"{one.rows:>10,}  {one.engine:8} {one.keys:14} {seconds} s   load {load:.1f}")
 
 
 def _print(console: Console, batch: int, found: list[Batches]) -> None:
-    grid = Grid(title=f"{batch:,} changes into silver; seconds per batch, and medians of what it writes")
+    grid = Grid(title=f"{batch:,} changes into silver: medians of a batch, and the range of its seconds")
     for name in ("rows", "engine", "keys"):
         grid.add_column(name, justify="right" if name == "rows" else "left")
-    for name in ("median s", "least s", "written MB", "files", "driver MB", "JVM MB", "load"):
+    for name in ("seconds", "CPU s", "written MB", "files", "driver MB", "JVM MB", "load"):
         grid.add_column(name, justify="right")
     for one in found:
+        seconds = [run.seconds for run in one.runs]
         grid.add_row(
             f"{one.rows:,}",
             one.engine,
             one.keys,
-            f"{median(one.seconds):.2f}",
-            f"{min(one.seconds):.2f}",
-            f"{median(one.written) / 1e6:,.2f}",
-            f"{median(one.files):,.0f}",
-            f"{one.driver_mb:,.0f}",
-            f"{one.jvm_mb:,.0f}",
-            f"{one.load:.1f}",
+            f"{one.seconds:.2f} ({min(seconds):.2f} to {max(seconds):.2f})",
+            f"{median(run.usage.cpu_seconds for run in one.runs):.2f}",
+            f"{median(run.written_bytes for run in one.runs) / 1e6:,.2f}",
+            f"{median(run.files for run in one.runs):,.0f}",
+            f"{one.peak_mb('driver'):,.0f}",
+            f"{one.peak_mb('jvm'):,.0f}",
+            f"{median(run.usage.load for run in one.runs):.1f}",
         )
     console.print(grid)
     console.print("Memory is the largest RSS that was seen; what a case before had may still be in it.")
     for one in found:
         limit = AIMS_SECONDS.get(one.keys)
         if one.rows == AIM_ROWS and one.engine == "driver" and limit is not None:
-            middle = median(one.seconds)
             what = f"{one.keys} keys into {one.rows:,} rows"
-            rig.aim(console, what, f"{middle:.2f} s", f"{limit:g} s at most", met=middle <= limit)
+            rig.aim(console, what, f"{one.seconds:.2f} s", f"{limit:g} s at most", met=one.seconds <= limit)
