@@ -6,6 +6,7 @@ import argparse
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from schemas.settings import Settings
 from streams import logs
 from tests.bench import machine, peers
 from tests.bench.peers import Peers
+
+_REMOVAL_SECONDS = 15.0
 
 
 def options(name: str, description: str | None, events: int, folder_gb: int) -> argparse.ArgumentParser:
@@ -48,12 +51,16 @@ def console_with_machine() -> Console:
 
 @contextmanager
 def temporary(folder: str | None) -> Iterator[Path]:
-    """A folder that goes away."""
+    """A folder that goes away, also where what was interrupted still writes into it for a moment."""
     made = Path(tempfile.mkdtemp(prefix="sluice-bench-", dir=folder)).resolve()
     try:
         yield made
     finally:
+        deadline = time.monotonic() + _REMOVAL_SECONDS
         shutil.rmtree(made, ignore_errors=True)
+        while made.exists() and time.monotonic() < deadline:
+            time.sleep(0.5)
+            shutil.rmtree(made, ignore_errors=True)
 
 
 @contextmanager
