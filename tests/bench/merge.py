@@ -206,8 +206,9 @@ def _check(table: str, rows: int, keys: str, changed: dict[int, int]) -> None:
 
 def _print_progress(console: Console, one: Batches) -> None:
     seconds = ", ".join(f"{run.seconds:.2f}" for run in one.runs)
-    load = one.runs[-1].usage.load
-    console.print(f"{one.rows:>10,}  {one.engine:8} {one.keys:14} {seconds} s   load {load:.1f}")
+    last = one.runs[-1]
+    cost = f"CPU {last.usage.cpu_seconds:.1f} s, {last.written_bytes / 1e6:,.1f} MB, load {last.usage.load:.1f}"
+    console.print(f"{one.rows:>10,}  {one.engine:8} {one.keys:14} {seconds} s   (the last: {cost})")
 
 
 def _print(console: Console, batch: int, found: list[Batches]) -> None:
