@@ -13,7 +13,7 @@ WORKLOAD = Workload(
     events=1_000_000,
     pipeline=shop.write_orders,
     tables=(shop.ORDERS, shop.ORDERS_NOW),
-    patterns={"MERGE by Spark, 100,000 a batch": 100_000, "MERGE by Spark, one batch": 0},
+    patterns={"MERGE, 100,000 a batch": 100_000, "MERGE by Spark, one batch": 0},
     rate=40_000,
     times=4,
 )

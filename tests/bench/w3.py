@@ -13,7 +13,7 @@ WORKLOAD = Workload(
     events=400_000,
     pipeline=shop.write_customers,
     tables=(shop.CUSTOMERS, shop.CUSTOMERS_HISTORY, shop.CUSTOMERS_VERSIONS),
-    patterns={"SCD2 MERGE by Spark, 50,000 a batch": 50_000, "SCD2 MERGE by Spark, one batch": 0},
+    patterns={"SCD2 MERGE, 50,000 a batch": 50_000, "SCD2 MERGE by Spark, one batch": 0},
     rate=25_000,
 )
 
