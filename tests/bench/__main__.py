@@ -8,9 +8,16 @@ from types import ModuleType
 
 from deploy import DeployError
 from schemas.errors import SluiceError
-from tests.bench import contract, decode_routes
+from tests.bench import contract, decode_routes, merge, w2, w3, w4
 
-BENCHMARKS: dict[str, ModuleType] = {"contract": contract, "decode": decode_routes}
+BENCHMARKS: dict[str, ModuleType] = {
+    "contract": contract,
+    "decode": decode_routes,
+    "w2": w2,
+    "w3": w3,
+    "w4": w4,
+    "merge": merge,
+}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -44,31 +44,44 @@ class Usage:
     load: float = 0.0
     peak_bytes: dict[str, int] = field(default_factory=dict)
 
+    def peak_mb(self, part: str) -> float:
+        """The most that one part had, in MB."""
+        return self.peak_bytes.get(part, 0) / 1e6
+
 
 @dataclass(frozen=True)
 class Tree:
-    """This process and what it started but for `spared`, such as the broker and its guardian."""
+    """A process and what it started but for `spared`, such as the broker and its guardian.
+
+    Without a `root` it is this process. One that is given may end meanwhile: its CPU seconds are what was seen of
+    each process last.
+    """
 
     spared: Sequence[int] = ()
+    root: int | None = None
 
     @contextmanager
     def watched(self) -> Iterator[Usage]:
         """Measure what happens meanwhile; the usage is complete afterwards."""
         usage, done = Usage(), threading.Event()
+        seen: dict[int, float] = {}
         before = self._cpu_seconds()
-        sampler = threading.Thread(target=self._sample, args=(usage, done), daemon=True)
+        sampler = threading.Thread(target=self._sample, args=(usage, seen, done), daemon=True)
         sampler.start()
         try:
             yield usage
         finally:
             done.set()
             sampler.join()
-            usage.cpu_seconds = self._cpu_seconds() - before
+            usage.cpu_seconds = (self._cpu_seconds() if self.root is None else sum(seen.values())) - before
             usage.load = os.getloadavg()[0]
 
     def _processes(self) -> list[psutil.Process]:
-        own = psutil.Process()
-        return [own, *(child for child in own.children(recursive=True) if child.pid not in self.spared)]
+        try:
+            own = psutil.Process(self.root)
+            return [own, *(child for child in own.children(recursive=True) if child.pid not in self.spared)]
+        except psutil.NoSuchProcess:
+            return []
 
     def _cpu_seconds(self) -> float:
         """All time of the living ones, and of those whose end a living one has waited for."""
@@ -80,12 +93,13 @@ class Tree:
                 continue
         return total
 
-    def _sample(self, usage: Usage, done: threading.Event) -> None:
+    def _sample(self, usage: Usage, seen: dict[int, float], done: threading.Event) -> None:
         while True:
             now: dict[str, int] = {}
             for process in self._processes():
                 try:
-                    part, size = _part(process), process.memory_info().rss
+                    part, size = self._part(process), process.memory_info().rss
+                    seen[process.pid] = max(sum(process.cpu_times()[:2]), seen.get(process.pid, 0.0))
                 except psutil.Error:
                     continue
                 now[part] = now.get(part, 0) + size
@@ -94,11 +108,11 @@ class Tree:
             if done.wait(_SAMPLE_SECONDS):
                 return
 
-
-def _part(process: psutil.Process) -> str:
-    """Which part of the memory a process has; a copy that the JVM makes of itself to start a tool has none."""
-    if process.pid == os.getpid():
-        return "driver"
-    if process.name() == "java":
-        return "jvm" if process.ppid() == os.getpid() else "tools"
-    return "workers" if process.name().startswith(("python", "pyspark")) else "tools"
+    def _part(self, process: psutil.Process) -> str:
+        """Which part of the memory a process has; a copy that the JVM makes of itself to start a tool has none."""
+        root = self.root or os.getpid()
+        if process.pid == root:
+            return "driver"
+        if process.name() == "java":
+            return "jvm" if process.ppid() == root else "tools"
+        return "workers" if process.name().startswith(("python", "pyspark")) else "tools"
