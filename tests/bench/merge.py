@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
@@ -23,7 +23,6 @@ from checkpoints import ledger
 from deploy import jars
 from schemas.loader import load
 from schemas.settings import Settings, SparkSettings
-from sinks.engine import Engine
 from streams import session
 from streams.graph import Graph
 from tests.bench import big_table, delta_log, rig, shop
@@ -31,6 +30,8 @@ from tests.bench.export import visible
 from tests.bench.failure import WrongResult
 from tests.bench.machine import Tree, Usage
 from tests.support.bronze import Feeder, change
+
+Engine = Literal["driver", "spark"]
 
 AIM_ROWS = 10_000_000
 AIMS_SECONDS = {"scattered": 5.0, "neighbouring": 2.0}
@@ -127,7 +128,7 @@ def _graph(settings: Settings, lake: Path, engine: Engine) -> Graph:
     """The steps over a lake; Spark commits every batch where no batch is a small one."""
     update: dict[str, Any] = {"lake": str(lake)}
     if engine == "spark":
-        update["small_batch_rows"] = 0
+        update["small_batch_rows"] = 0  # of bronze too: what the driver holds, it also merges
     return Graph.build(load(settings.pipeline), settings.model_copy(update=update))
 
 
