@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,6 +30,8 @@ PROPERTIES = {
     # The log is the ledger: it is cleaned once its entries are archived, not by whichever commit writes a checkpoint.
     "delta.enableExpiredLogCleanup": "false",
     "delta.checkpointInterval": "100",
+    # A MERGE rewrites each file that has one of its keys: neighbouring keys cost a file of this many bytes.
+    "delta.targetFileSize": "33554432",
 }
 
 CHANGE_TYPE = "_change_type"
@@ -207,6 +210,24 @@ class Table:
         at = self.handle() if version in (None, self.version()) else DeltaTable(self.path, version=version)
         dataset: ds.Dataset = at.to_pyarrow_dataset()
         return plain(dataset.to_table(columns=list(columns), filter=among))
+
+    def between(self, columns: Sequence[str], field: str, least: int, most: int) -> pa.Table:
+        """These columns of the files that may hold a value of a number `field`, a path, from `least` to `most`.
+
+        Files are told apart by their statistics: a range that the table has not reached yet reads nothing.
+        """
+        handle = self.handle()
+        files = pa.table(handle.get_add_actions(flatten=True))
+        names = {f"{end}.{field}" for end in ("min", "max")}
+        dataset: ds.Dataset = handle.to_pyarrow_dataset()
+        fragments = list(dataset.get_fragments())
+        if names <= set(files.column_names):
+            apart = pc.or_(pc.less(files[f"max.{field}"], least), pc.greater(files[f"min.{field}"], most))
+            paths = set(files.filter(pc.invert(pc.fill_null(apart, fill_value=False)))["path"].to_pylist())
+            fragments = [one for one in fragments if unquote(one.path) in {unquote(path) for path in paths}]
+        tables = [one.to_table(schema=dataset.schema, columns=list(columns)) for one in fragments]
+        empty = dataset.schema.empty_table().select(list(columns))
+        return plain(pa.concat_tables([empty, *tables]))
 
     def changes(self, spark: SparkSession, first: int, last: int, few_rows: int) -> Feed:
         """The change feed from version `first` to `last`, both included, with Delta's `_change_type` column.

@@ -37,6 +37,11 @@ class Dialect:
         """Several, with commas; `of` is the alias of the rows that have them."""
         return ", ".join(f"{of}.{self.name(column)}" if of else self.name(column) for column in columns)
 
+    @property
+    def anti_join(self) -> str:
+        """The join that keeps the rows without a partner."""
+        return "LEFT ANTI JOIN" if self.is_spark else "ANTI JOIN"
+
     def newest(self, value: str, order: str) -> str:
         """The value, null too, of the row with the greatest `order`; rows without any are passed over."""
         if self.is_spark:

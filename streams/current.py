@@ -24,6 +24,8 @@ from pyspark.sql.types import StructType
 from schemas import columns as c
 from schemas.arrow_values import arrow_type
 from schemas.spec import CurrentSpec
+from sinks import engine
+from sinks.commit import Commit
 from sinks.engine import Merge
 from sinks.table import Table
 from sinks.tombstones import Tombstones
@@ -54,22 +56,25 @@ class CurrentRows:
         """Create the table of tombstones where it is missing."""
         self.tombstones.ensure(changes)
 
-    def source(
-        self, compute: Compute, changes: Rows, schema: StructType, summary: Mapping[str, Any], clock: datetime
-    ) -> tuple[Rows, Merge]:
-        """What to MERGE; `summary` says whether there are `partial` changes, `deletes`, and a `floor` (a `_sequence`).
+    def write(
+        self, compute: Compute, changes: Rows, schema: StructType, summary: Mapping[str, Any], commit: Commit
+    ) -> int:
+        """Bring the table up to these changes; returns its version.
+
+        `summary` says whether there are `partial` changes, `deletes`, and a `floor` (a `_sequence`).
 
         1. Leave out what is older than a deletion of its key, or than the floor.
         2. Bury what these changes delete, before the table's own commit: see sinks/tombstones.py.
         3. Take the newest change of each key; or fold, where a column may be older than its row.
         4. Add a deletion of every row that the floor ends.
+        5. MERGE, with the position.
         """
         sequence = arrow_type(schema[c.SEQUENCE].dataType)
         floor = self._floor(summary["floor"], sequence)
         # 1
         live = self._live(compute, changes, floor)
         # 2
-        self._bury(compute, live, summary, floor, clock)
+        self._bury(compute, live, summary, floor, commit.entry.clock)
         # 3
         columns = [name for name in schema.names[: schema.names.index(c.SEQUENCE)] if name not in self.spec.keys]
         is_partial = bool(summary["partial"]) or self._has_partial_rows()
@@ -91,13 +96,15 @@ class CurrentRows:
             *([c.COLUMN_SEQUENCES] if is_partial else []),
             *c.INGEST_METADATA,
         ]
-        return source, Merge(
-            on=" AND ".join(f"t.{key} = s.{key}" for key in self.spec.keys),
+        # 5
+        clauses = Merge(
+            keys=self.spec.keys,
             columns=kept,
             delete_when=f"s.{c.DELETED}{is_newer}",
             update_when=f"NOT s.{c.DELETED}{is_newer}",
             insert_when=f"NOT s.{c.DELETED}",
         )
+        return engine.merge(self.table, source, clauses, commit)
 
     def _floor(self, of_batch: Mapping[str, Any] | None, kind: pa.DataType) -> pa.Table:
         """The newest floor, of the batch or of an earlier one, as one row; no row where there is none."""

@@ -159,7 +159,7 @@ class RefreshStep:
             F.lit(entry.run_date).alias(c.RUN_DATE),
         )
         clauses = Merge(
-            on=" AND ".join(f"t.{name} = s.{name}" for name in grain),
+            keys=grain,
             columns=[name for name in source.columns if name != c.DELETED],
             delete_when=f"s.{c.DELETED}",
             update_when=f"NOT s.{c.DELETED}",

@@ -20,7 +20,6 @@ from schemas import columns as c
 from schemas.rules import RowRule
 from schemas.spec import CurrentSpec, HistorySpec
 from schemas.table_columns import rest_of_row
-from sinks import engine
 from sinks.commit import Commit
 from sinks.lanes import lane
 from sinks.table import CHANGE_TYPE, Table
@@ -77,7 +76,7 @@ class ChangeStep:
     @cached_property
     def _rows(self) -> CurrentRows | HistoryRows:
         if isinstance(self.spec, HistorySpec):
-            return HistoryRows(self.spec)
+            return HistoryRows(self.spec, self.table)
         return CurrentRows(self.spec, self.table, Tombstones(self.spec.table, self.lake, self.spec.keys))
 
     def changes(self, bronze: DataFrame) -> DataFrame:
@@ -157,8 +156,7 @@ class ChangeStep:
         )
         counts = {name: int(summary[name]) for name in ("upserts", "deletes", "rejected", "truncates") if summary[name]}
         entry = entry.model_copy(update={"rows": counts, "rejected": counts.get("rejected", 0)})
-        source, clauses = self._rows.source(compute, changes, schema, summary, entry.clock)
-        version = engine.merge(self.table, source, clauses, Commit(commit.positions, entry))
+        version = self._rows.write(compute, changes, schema, summary, Commit(commit.positions, entry))
         return StepOutcome(entry, version)
 
 

@@ -194,7 +194,7 @@ class VersionsStep:
                 return commit_nothing(self.table, entry.clock, [todo])
             entry = entry.model_copy(update={"rows": rows})
             clauses = Merge(
-                on=" AND ".join(f"t.{name} = s.{name}" for name in (*self.spec.keys, VALID_FROM)),
+                keys=(*self.spec.keys, VALID_FROM),
                 columns=[*self._own(), *c.INGEST_METADATA],
                 delete_when=f"s.{c.DELETED}",
                 update_when=f"NOT s.{c.DELETED}",

@@ -28,7 +28,7 @@ COLUMNS = (
 )
 ENGINES = ("driver", "spark")
 CLAUSES = Merge(
-    on="t.id = s.id",
+    keys=["id"],
     columns=["id", "name", "day", "amount", "at", "place"],
     delete_when="s.gone",
     update_when="NOT s.gone AND s.at > t.at",
