@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import sqlglot
-from sqlglot.tokens import TokenType
+from sqlglot.tokenizer_core import TokenType
 
 from schemas.errors import Problem
 from schemas.folder import Folder
@@ -37,6 +37,7 @@ def _columns(folder: Folder, table: str, spec: CurrentSpec, reconcile: Reconcile
 
 
 def _expressions(folder: Folder, table: str, reconcile: Reconcile) -> Iterator[Problem]:
+    expressions: list[tuple[tuple[str, ...], str]]
     expressions = [(("reconcile", "select", name), sql) for name, sql in reconcile.select.items()]
     if reconcile.where is not None:
         expressions.append((("reconcile", "where"), reconcile.where))

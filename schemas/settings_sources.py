@@ -197,9 +197,7 @@ def _flat(
             complaints.append(f"{where} {name}: It is not a mapping. Indent its settings below it. {SEE}")
 
 
-def _from_environment(
-    environ: Mapping[str, str], known: Names, complaints: list[str]
-) -> dict[str, _Given]:
+def _from_environment(environ: Mapping[str, str], known: Names, complaints: list[str]) -> dict[str, _Given]:
     all_variables = [*(setting.variable for setting in known.values() if setting.variable), *OTHER_VARIABLES]
     given = {}
     for variable in sorted(environ):
@@ -221,9 +219,7 @@ def _from_environment(
     return given
 
 
-def _from_overrides(
-    overrides: Mapping[str, object], known: Names, complaints: list[str]
-) -> dict[str, _Given]:
+def _from_overrides(overrides: Mapping[str, object], known: Names, complaints: list[str]) -> dict[str, _Given]:
     given = {}
     for name, value in overrides.items():
         if value is None:

@@ -165,8 +165,8 @@ def _a(model: type[TableSpec]) -> str:
 
 
 def _keys_at(path: tuple[str | int, ...], model: type[TableSpec]) -> list[str]:
-    inner: type[BaseModel] | None = {"source": KafkaSource, "reconcile": Reconcile}.get(str(path[0])) if path else None
-    fields = (inner or model).model_fields
+    inner: dict[str, type[BaseModel]] = {"source": KafkaSource, "reconcile": Reconcile}
+    fields = inner.get(str(path[0]), model).model_fields if path else model.model_fields
     return [info.alias or name for name, info in fields.items() if name not in _SET_BY_SLUICE]
 
 
