@@ -41,13 +41,18 @@ class Columns:
             kinds.append(kind)
         return cls(tuple(selected), tuple(kinds), tuple(keys), private)
 
+    @property
+    def key_kinds(self) -> tuple[Kind, ...]:
+        """How the columns of the key are compared, in its order."""
+        return tuple(self.kind(name) for name in self.keys)
+
     def kind(self, name: str) -> Kind:
         """How a column is compared."""
         return self.kinds[self.names.index(name)]
 
     def shown_key(self, key: str) -> dict[str, str]:
         """A key as a person may see it: what is personal is `***`."""
-        values = zip(self.keys, parted(key), strict=True)
+        values = zip(self.keys, parted(key, self.key_kinds), strict=True)
         return {name: MASK if name in self.private else shown(self.kind(name), value) for name, value in values}
 
 

@@ -58,7 +58,7 @@ class Postgres:
         self._types = self._described()
         self._names = {name: sql.Identifier(f"c{at}").as_string() for at, name in enumerate(columns.names)}
         self._texts = {
-            name: in_postgres(kind, self._types[name], self._names[name])
+            name: (kind, in_postgres(kind, self._types[name], self._names[name]))
             for name, kind in zip(columns.names, columns.kinds, strict=True)
         }
         self._key = joined_in_postgres([self._texts[name] for name in columns.keys])
@@ -132,7 +132,7 @@ class Postgres:
     def _among(self, keys: Collection[str]) -> str:
         """SQL that lets the rows of some keys pass, by an index where there is one for a column of the key."""
         conditions = [f"{self._key} = ANY({sql.Literal(list(keys)).as_string(self._connection)}::text[])"]
-        values = list(zip(*(parted(key) for key in keys), strict=True))
+        values = list(zip(*(parted(key, self._columns.key_kinds) for key in keys), strict=True))
         for name, texts in zip(self._columns.keys, values, strict=True):
             if None in texts:
                 continue

@@ -16,7 +16,7 @@ from schemas import columns as c
 from sinks.scan import quoted, scan
 from streams.reconcile.columns import Columns
 from streams.reconcile.sides import Ranges, Row, Total
-from streams.reconcile.values import in_arrow, joined_in_arrow, parted
+from streams.reconcile.values import Kind, in_arrow, joined_in_arrow, parted
 
 _LOOKED_AT: Final = 64
 """Keys of the table that are looked at for each range, to find out where ranges begin."""
@@ -95,7 +95,8 @@ class Silver:
             texts = self._keys(batch)
             chosen = pc.is_in(texts, wanted)
             rows = batch.filter(chosen)
-            hashes = [[_short(text) for text in texts.to_pylist()] for texts in self._texts(rows)]
+            columns = [joined_in_arrow([one]) for one in self._texts(rows, self._columns.names)]
+            hashes = [[_short(text) for text in column.to_pylist()] for column in columns]
             for key, *row in zip(texts.filter(chosen).to_pylist(), *hashes, strict=True):
                 found[key].append(tuple(row))
         return found
@@ -121,7 +122,7 @@ class Silver:
         """SQL that leaves out files, and no row that is wanted."""
         if not self._of_numbers:
             return "TRUE"
-        numbers = [int(text) for key in keys for text in parted(key) if text is not None]
+        numbers = [int(text) for key in keys for text in parted(key, self._columns.key_kinds) if text is not None]
         name = quoted(self._columns.keys[0])
         return f"{name} BETWEEN {min(numbers)} AND {max(numbers)}" if len(numbers) == len(keys) else "TRUE"
 
@@ -132,16 +133,14 @@ class Silver:
         return placed
 
     def _keys(self, batch: pa.RecordBatch) -> pa.Array:
-        keys = self._columns.keys
-        return joined_in_arrow([in_arrow(self._columns.kind(name), batch.column(name)) for name in keys])
+        return joined_in_arrow(self._texts(batch, self._columns.keys))
 
-    def _texts(self, batch: pa.RecordBatch) -> list[pa.Array]:
-        columns = self._columns
-        texts = [in_arrow(kind, batch.column(name)) for name, kind in zip(columns.names, columns.kinds, strict=True)]
-        return [joined_in_arrow([text]) for text in texts]
+    def _texts(self, batch: pa.RecordBatch, names: Sequence[str]) -> list[tuple[Kind, pa.Array]]:
+        kinds = [self._columns.kind(name) for name in names]
+        return [(kind, in_arrow(kind, batch.column(name))) for kind, name in zip(kinds, names, strict=True)]
 
     def _hashes(self, batch: pa.RecordBatch) -> list[bytes]:
-        whole = pc.binary_join_element_wise(*self._texts(batch), "")
+        whole = joined_in_arrow(self._texts(batch, self._columns.names))
         return [hashlib.sha256(text.encode()).digest()[:16] for text in whole.to_pylist()]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Final
@@ -102,7 +103,11 @@ def reconcile(
         side = silver.newest()
         ranges = side.ranges(_MOST_RANGES, _LEAST_ROWS)
         only = _sampled(ranges, limits.sample)
-        theirs, ours = source.totals(ranges, only), side.totals(ranges, only)
+        # The database counts while silver is read.
+        with ThreadPoolExecutor(1) as beside:
+            counting = beside.submit(source.totals, ranges, only)
+            ours = side.totals(ranges, only)
+            theirs = counting.result()
         differing = sorted(place for place in {*theirs, *ours} if theirs.get(place) != ours.get(place))
         # 2
         keys, left = _differing_keys(source, side, ranges, differing, ours, limits.most_keys)

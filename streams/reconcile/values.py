@@ -10,8 +10,8 @@
 | BINARY                 | hexadecimal digits                        | bytea                                     |
 | DOUBLE, FLOAT          | hexadecimal digits of the DOUBLE          | real, double precision                    |
 
-A row is told by the texts of its columns one after the other, each behind its length, and NULL as `n`: so NULL is not
-the empty text, and no two rows have one text.
+A row is told by the texts of its columns one after the other: of a STRING behind its length (`3:abc`, NULL is `n`), of
+the others before a `;` (`12;`, NULL is `~;`). So NULL is not the empty text, and no two rows have one text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ import pyarrow.compute as pc
 
 Kind = Literal["number", "text", "boolean", "date", "timestamp", "binary", "float"]
 
-NULL: Final = "n"
+NULL: Final = "~"
+NULL_TEXT: Final = "n"
+END: Final = ";"
 INTEGERS: Final = ("int2", "int4", "int8")
 TEXTS: Final = ("text", "varchar")
 
@@ -106,33 +108,47 @@ def in_arrow(kind: Kind, values: pa.Array) -> pa.Array:
             return values.cast(pa.string())
 
 
-def joined_in_postgres(texts: Sequence[str]) -> str:
-    """SQL for one text of several."""
-    parts = [f"CASE WHEN {text} IS NULL THEN '{NULL}' ELSE char_length({text}) || ':' || {text} END" for text in texts]
+def joined_in_postgres(texts: Sequence[tuple[Kind, str]]) -> str:
+    """SQL for one text of several, each with its kind; each is named once, since it is worked out where it is named."""
+    parts = [
+        # Of a text the length is asked as well: it is most often a column as it is.
+        f"coalesce(char_length({text}) || ':' || {text}, '{NULL_TEXT}')"
+        if kind == "text"
+        else f"coalesce({text}, '{NULL}') || '{END}'"
+        for kind, text in texts
+    ]
     return f"({' || '.join(parts)})"
 
 
-def joined_in_arrow(texts: Sequence[pa.Array]) -> pa.Array:
+def joined_in_arrow(texts: Sequence[tuple[Kind, pa.Array]]) -> pa.Array:
     """One text of several, row by row."""
-    parts = [
-        pc.fill_null(pc.binary_join_element_wise(pc.utf8_length(text).cast(pa.string()), text, ":"), NULL)
-        for text in texts
-    ]
+    parts: list[pa.Array | str] = []
+    for kind, text in texts:
+        if kind == "text":
+            behind_length = pc.binary_join_element_wise(pc.utf8_length(text).cast(pa.string()), text, ":")
+            parts.append(pc.fill_null(behind_length, NULL_TEXT))
+        else:
+            parts += [pc.fill_null(text, NULL), END]
     return pc.binary_join_element_wise(*parts, "")
 
 
-def parted(text: str) -> Iterator[str | None]:
+def parted(joined: str, kinds: Sequence[Kind]) -> Iterator[str | None]:
     """The texts that one was joined of."""
     at = 0
-    while at < len(text):
-        if text[at] == NULL:
+    for kind in kinds:
+        if kind != "text":
+            end = joined.index(END, at)
+            text = joined[at:end]
+            yield None if text == NULL else text
+            at = end + 1
+        elif joined[at] == NULL_TEXT:
             yield None
             at += 1
-            continue
-        colon = text.index(":", at)
-        end = colon + 1 + int(text[at:colon])
-        yield text[colon + 1 : end]
-        at = end
+        else:
+            colon = joined.index(":", at)
+            end = colon + 1 + int(joined[at:colon])
+            yield joined[colon + 1 : end]
+            at = end
 
 
 def shown(kind: Kind, text: str | None) -> str:

@@ -80,7 +80,12 @@ def test_the_same_rows_of_every_type_are_equal(both: Both) -> None:
     both.both(
         row(),
         row(id=2, name="", amount=Decimal("-0.0001"), flag=False, ratio=-0.0, day=date(1, 1, 1), raw=b""),
-        row(id=3, amount=Decimal("99999999999999.9999"), ratio=float("nan"), at=datetime.fromisoformat("9999-12-31Z")),
+        row(
+            id=3,
+            amount=Decimal("99999999999999.9999"),
+            ratio=float("nan"),
+            at=datetime.fromisoformat("9999-12-31T23:59:59.999999Z"),
+        ),
         row(id=4, amount=Decimal(0), ratio=1e300, name="line\n break \\ ' \" % {}", uid=None),
         row(id=5, amount=Decimal(100), ratio=float("-inf"), local_at=datetime(1, 1, 1), small=-32768),
         {**nothing, "id": -6},
@@ -293,7 +298,7 @@ def test_a_change_that_arrives_while_it_waits_is_no_difference(both: Both) -> No
     both.sql("UPDATE things SET name = 'new' WHERE id = 2; INSERT INTO things (id) VALUES (3)")
 
     def arrive() -> None:
-        both.delta().update({"name": "'new'"}, "id = 2")
+        both.delta().update(updates={"name": "'new'"}, predicate="id = 2")
         both.silver({**dict.fromkeys(row()), "id": 3}, lsn=9)
 
     both.while_waiting = [lambda: None, arrive]
@@ -527,7 +532,9 @@ def test_the_shop_is_compared_by_its_own_specs(server: PostgreSQL, login: Source
 
     assert differences() == {}
     DeltaTable(Lake.at(settings.lake).table("silver.orders")).delete("order_id = 7")
-    DeltaTable(Lake.at(settings.lake).table("silver.customers")).update({"city": "'Ulm'"}, "customer_id = 3")
+    DeltaTable(Lake.at(settings.lake).table("silver.customers")).update(
+        updates={"city": "'Ulm'"}, predicate="customer_id = 3"
+    )
     assert differences() == {
         "silver.orders": ["order_id=7 is not in silver"],
         "silver.customers": ["customer_id=3 differs in city"],

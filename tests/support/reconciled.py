@@ -26,7 +26,7 @@ TABLE = "silver.things"
 COLUMNS = {
     "id": (pa.int64(), "bigint"),
     "name": (pa.string(), "text"),
-    "amount": (pa.decimal128(18, 4), "numeric(18, 6)"),
+    "amount": (pa.decimal128(18, 4), "numeric(24, 6)"),
     "flag": (pa.bool_(), "boolean"),
     "day": (pa.date32(), "date"),
     "at": (pa.timestamp("us", "UTC"), "timestamptz"),
