@@ -248,7 +248,7 @@ def _nested(given: Mapping[str, _Given], known: Names) -> dict[str, Any]:
 
 
 def _complaint(error: ErrorDetails, given: Mapping[str, _Given], known: Names) -> str:
-    name = ".".join(str(part) for part in error["loc"])
+    name = ".".join(str(part) for part in error["loc"] if part != "[key]")
     setting = known.get(name)
     what, remedy = explain(error, show_input=setting is not None and not setting.secret)
     where = given[name].where if name in given else "settings"

@@ -240,7 +240,7 @@ def test_a_source_is_set_by_file_environment_and_command_line() -> None:
             "given.yml:1 sources.shop_db: It is not a mapping. Indent its settings below it. "
             "runbooks/settings.md lists all settings.",
         ),
-        ("sources: {Shop: {host: a}}", {}, f"settings sources.Shop.[key]: The value is not {LOWER_NAME}. Change it."),
+        ("sources: {Shop: {host: a}}", {}, f"settings sources.Shop: The value is not {LOWER_NAME}. Change it."),
         (
             "sources: {db: {port: canary}}",
             {},
