@@ -18,6 +18,7 @@ PATTERNS = {
     r"^(_source_position|[a-z][a-z0-9_]*)$": f"`_source_position` or {LOWER_NAME}",
     r"^[A-Za-z0-9._-]{1,249}$": "a topic name: up to 249 letters, digits, `.`, `_` and `-`",
     r"^[1-9][0-9]*[mg]$": "an amount of memory such as `3g` or `800m`",
+    r"^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?$": "the name of a table, as `orders` or `public.orders`",
     r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.avsc$": "the name of a file that ends in `.avsc`, without a folder",
 }
 """What each pattern in the models means to a person; a test holds that none is missing."""

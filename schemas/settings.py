@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, StringConstraints, model_validator
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 Positive = Annotated[int, Field(gt=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
+SourceName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
 class _Model(BaseModel):
@@ -64,6 +65,30 @@ class RegistrySettings(_Model):
     timeout_seconds: PositiveSeconds = Field(10.0, description="How long one request to the registry may take.")
 
 
+class SourceSettings(_Model):
+    """How to reach a database that tables come from; only `sluice reconcile` asks it. It is PostgreSQL."""
+
+    host: str | None = Field(None, description="Host of the database server.")
+    port: Annotated[int, Field(gt=0, le=65535)] = Field(5432, description="Port of the same.")
+    database: str | None = Field(None, description="Database on that server.")
+    user: str | None = Field(None, description="User, who may read the tables that are compared; no more is needed.")
+    password: SecretStr | None = Field(None, description="Password of the same; never printed.")
+    password_file: Path | None = Field(None, description="File with the password, in place of `password`.")
+    ssl_mode: Literal["disable", "prefer", "require", "verify-ca", "verify-full"] = Field(
+        "prefer", description="How far the connection is secured, in PostgreSQL's words."
+    )
+    ssl_ca_location: Path | None = Field(
+        None, description="PEM file of the authority that signed the server's certificate."
+    )
+    timeout_seconds: Annotated[int, Field(ge=2)] = Field(10, description="How long connecting may take, in seconds.")
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("It has both `password` and `password_file`: keep one of them")
+        return self
+
+
 class SparkSettings(_Model):
     """The engine's own settings."""
 
@@ -98,6 +123,7 @@ class Settings(_Model):
     kafka: KafkaSettings = KafkaSettings()
     registry: RegistrySettings = RegistrySettings()
     spark: SparkSettings = SparkSettings()
+    sources: dict[SourceName, SourceSettings] = Field(default_factory=dict)
     breaker: BreakerSettings = BreakerSettings()
     jars_dir: Path = Field(Path("build/jars/service"), description="Folder of the jars that Spark is given.")
     trigger_seconds: Annotated[float, Field(ge=0)] = Field(
@@ -132,6 +158,10 @@ class Settings(_Model):
     )
     audit_seconds: Annotated[float, Field(ge=0)] = Field(
         300.0, description="Time between two audits of the bronze tables by the service, in seconds; 0 is never."
+    )
+    reconcile_seconds: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="Time between two reconciliations with the sources by the service, in seconds; 0 is never.",
     )
     metrics_host: str = Field("127.0.0.1", description="Address that `/metrics`, `/livez`, `/readyz` listen on.")
     metrics_port: Port = Field(9464, description="Port of the same; 0 takes any free one.")

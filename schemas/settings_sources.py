@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, get_args, get_origin
@@ -22,6 +22,9 @@ PREFIX: Final = "SLUICE_"
 FILE_VARIABLE: Final = "SLUICE_CONFIG"
 OTHER_VARIABLES: Final = (FILE_VARIABLE, "SLUICE_BUILD_DIR")
 """Environment variables with the prefix that are no settings."""
+
+ANY: Final = "<name>"
+"""Stands in a setting's name for one that the user chooses: `sources.<name>.host`."""
 
 SEE: Final = "runbooks/settings.md lists all settings."
 
@@ -42,6 +45,47 @@ class Known:
         return None if self.mapping else PREFIX + self.name.replace(".", "__").upper()
 
 
+class Names(Mapping[str, Known]):
+    """The settings by dotted name, also those with a part that the user chooses: `sources.shop.host`."""
+
+    def __init__(self, settings: Iterable[Known]) -> None:
+        self._by_name = {setting.name: setting for setting in settings}
+        self._patterns = [(name.split("."), setting) for name, setting in self._by_name.items() if ANY in name]
+
+    def __getitem__(self, name: str) -> Known:
+        """The setting that a name means; KeyError where it means none."""
+        if name in self._by_name:
+            return self._by_name[name]
+        parts = name.split(".")
+        for pattern, setting in self._patterns:
+            if len(pattern) == len(parts) and _fits(parts, pattern):
+                return setting
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        """The names, with `<name>` where the user chooses one."""
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._by_name)
+
+    def is_above(self, name: str) -> bool:
+        """Whether there are settings below a name."""
+        parts = name.split(".")
+        return any(len(parts) < len(whole) and _fits(parts, whole) for whole in (one.split(".") for one in self))
+
+
+def _fits(parts: Sequence[str], pattern: Sequence[str]) -> bool:
+    return all(wanted in (part, ANY) and part for part, wanted in zip(parts, pattern, strict=False))
+
+
+def _model_of_values(kind: object) -> type[BaseModel] | None:
+    """The model of a mapping's values, where they are of one."""
+    values = get_args(kind)[1] if get_origin(kind) is dict else None
+    return values if isinstance(values, type) and issubclass(values, BaseModel) else None
+
+
 @dataclass(frozen=True)
 class _Given:
     """A value and where it was given; `where` is a file's line, a variable or an option."""
@@ -56,6 +100,9 @@ def known_settings(model: type[BaseModel] = Settings, prefix: str = "") -> Itera
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from known_settings(kind, f"{prefix}{name}.")
+            continue
+        if (below := _model_of_values(kind)) is not None:
+            yield from known_settings(below, f"{prefix}{name}.{ANY}.")
             continue
         secret = kind is SecretStr or SecretStr in get_args(kind)
         mapping = get_origin(kind) is dict
@@ -76,7 +123,7 @@ def load_settings(
     secret.
     """
     environ = os.environ if environ is None else environ
-    known = {setting.name: setting for setting in known_settings()}
+    known = Names(known_settings())
     complaints: list[str] = []
     given: dict[str, _Given] = {}
     given |= _from_file(_choose_file(file, environ), known, complaints)
@@ -100,7 +147,7 @@ def _choose_file(file: Path | None, environ: Mapping[str, str]) -> Path | None:
     return Path(environ[FILE_VARIABLE]) if environ.get(FILE_VARIABLE) else None
 
 
-def _from_file(file: Path | None, known: Mapping[str, Known], complaints: list[str]) -> dict[str, _Given]:
+def _from_file(file: Path | None, known: Names, complaints: list[str]) -> dict[str, _Given]:
     if file is None:
         return {}
     try:
@@ -129,7 +176,7 @@ def _flat(
     path: tuple[str, ...],
     file: Path,
     document: Document,
-    known: Mapping[str, Known],
+    known: Names,
     complaints: list[str],
 ) -> Iterator[tuple[str, _Given]]:
     for key, value in values.items():
@@ -142,7 +189,7 @@ def _flat(
         elif name in known:
             if value is not None:
                 yield name, _Given(where, value)
-        elif not any(other.startswith(f"{name}.") for other in known):
+        elif not known.is_above(name):
             complaints.append(f"{where} {name}: There is no such setting. {did_you_mean(name, known, SEE)}")
         elif isinstance(value, dict):
             yield from _flat(value, here, file, document, known, complaints)
@@ -150,21 +197,18 @@ def _flat(
             complaints.append(f"{where} {name}: It is not a mapping. Indent its settings below it. {SEE}")
 
 
-def _from_environment(
-    environ: Mapping[str, str], known: Mapping[str, Known], complaints: list[str]
-) -> dict[str, _Given]:
-    by_variable = {setting.variable: setting.name for setting in known.values() if setting.variable}
-    all_variables = [*by_variable, *OTHER_VARIABLES]
+def _from_environment(environ: Mapping[str, str], known: Names, complaints: list[str]) -> dict[str, _Given]:
+    all_variables = [*(setting.variable for setting in known.values() if setting.variable), *OTHER_VARIABLES]
     given = {}
     for variable in sorted(environ):
         if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
             continue
         where = f"environment variable {variable}"
-        if variable in by_variable:
-            if environ[variable]:
-                given[by_variable[variable]] = _Given(where, environ[variable])
-            continue
         name = variable.removeprefix(PREFIX).replace("__", ".").lower()
+        if name in known and known[name].variable and variable == PREFIX + name.replace(".", "__").upper():
+            if environ[variable]:
+                given[name] = _Given(where, environ[variable])
+            continue
         if mapping := next((s.name for s in known.values() if s.mapping and f"{name}.".startswith(f"{s.name}.")), None):
             complaints.append(
                 f"{where}: `{mapping}` holds several values and has no variable. "
@@ -175,9 +219,7 @@ def _from_environment(
     return given
 
 
-def _from_overrides(
-    overrides: Mapping[str, object], known: Mapping[str, Known], complaints: list[str]
-) -> dict[str, _Given]:
+def _from_overrides(overrides: Mapping[str, object], known: Names, complaints: list[str]) -> dict[str, _Given]:
     given = {}
     for name, value in overrides.items():
         if value is None:
@@ -189,11 +231,11 @@ def _from_overrides(
     return given
 
 
-def _mapping_of(name: str, known: Mapping[str, Known]) -> Known | None:
+def _mapping_of(name: str, known: Names) -> Known | None:
     return next((s for s in known.values() if s.mapping and name.startswith(f"{s.name}.")), None)
 
 
-def _nested(given: Mapping[str, _Given], known: Mapping[str, Known]) -> dict[str, Any]:
+def _nested(given: Mapping[str, _Given], known: Names) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for name, one in given.items():
         mapping = _mapping_of(name, known)
@@ -205,8 +247,8 @@ def _nested(given: Mapping[str, _Given], known: Mapping[str, Known]) -> dict[str
     return nested
 
 
-def _complaint(error: ErrorDetails, given: Mapping[str, _Given], known: Mapping[str, Known]) -> str:
-    name = ".".join(str(part) for part in error["loc"])
+def _complaint(error: ErrorDetails, given: Mapping[str, _Given], known: Names) -> str:
+    name = ".".join(str(part) for part in error["loc"] if part != "[key]")
     setting = known.get(name)
     what, remedy = explain(error, show_input=setting is not None and not setting.secret)
     where = given[name].where if name in given else "settings"

@@ -117,11 +117,27 @@ class ChangeSpec(Spec):
         return (self.from_,)
 
 
+class Reconcile(BaseModel):
+    """Where the rows of a table come from, and how its columns are read there, to compare both.
+
+    `source` is a database of the settings. `select` gives for a column of the table SQL of that database's dialect
+    with the same value; columns that can not be told there are left out, but no key. `where` says which rows count.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: ColumnName
+    table: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?$")]
+    select: Annotated[Select, Field(min_length=1)]
+    where: SqlExpression | None = None
+
+
 class CurrentSpec(ChangeSpec):
     """The newest row per key, deletes applied."""
 
     kind: Literal["current"] = "current"
     stored_as_scd_type: Literal[1]
+    reconcile: Reconcile | None = None
 
 
 class HistorySpec(ChangeSpec):

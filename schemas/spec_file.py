@@ -7,19 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from schemas.errors import Problem
 from schemas.explain import explain
-from schemas.spec import BronzeSpec, CurrentSpec, DerivedSpec, HistorySpec, KafkaSource, Scd2Spec, TableSpec
+from schemas.spec import BronzeSpec, CurrentSpec, DerivedSpec, HistorySpec, KafkaSource, Reconcile, Scd2Spec, TableSpec
 from schemas.suggest import closest, did_you_mean, quoted
 from schemas.yaml_lines import Document, NotYaml, parse
 
 KIND_WORDS: Final = ("source", "query", "stored_as", "stored_as_scd_type")
 _MODELS: Final[tuple[type[TableSpec], ...]] = (BronzeSpec, CurrentSpec, HistorySpec, Scd2Spec, DerivedSpec)
 _SET_BY_SLUICE: Final = ("kind", "file")
-_SQL_WORDS: Final = ("apply_as_deletes", "apply_as_truncates")
+_SQL_WORDS: Final = ("apply_as_deletes", "apply_as_truncates", "where")
 _AFFECTS: Final = "a column, a list of columns, or a mapping from the upstream's columns to this table's"
 
 
@@ -165,7 +165,8 @@ def _a(model: type[TableSpec]) -> str:
 
 
 def _keys_at(path: tuple[str | int, ...], model: type[TableSpec]) -> list[str]:
-    fields = KafkaSource.model_fields if path[:1] == ("source",) else model.model_fields
+    inner: dict[str, type[BaseModel]] = {"source": KafkaSource, "reconcile": Reconcile}
+    fields = inner.get(str(path[0]), model).model_fields if path else model.model_fields
     return [info.alias or name for name, info in fields.items() if name not in _SET_BY_SLUICE]
 
 
@@ -198,6 +199,8 @@ def _with_sql_as_text(data: dict[str, Any], as_text: dict[str, Any]) -> dict[str
             name: as_text["select"][name] if isinstance(value, (bool, int, float)) else value
             for name, value in select.items()
         }
+    if isinstance(reconcile := data.get("reconcile"), dict):
+        changed["reconcile"] = _with_sql_as_text(reconcile, as_text["reconcile"])
     return changed
 
 

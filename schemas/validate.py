@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from schemas.check_columns import column_problems
 from schemas.check_names import name_problems
 from schemas.check_query import query_problems
+from schemas.check_reconcile import reconcile_problems
 from schemas.check_sources import source_problems
 from schemas.errors import Problem
 from schemas.folder import Folder
@@ -18,3 +19,4 @@ def problems_of(folder: Folder) -> Iterator[Problem]:
     yield from source_problems(folder)
     yield from column_problems(folder)
     yield from query_problems(folder)
+    yield from reconcile_problems(folder)

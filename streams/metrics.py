@@ -52,6 +52,8 @@ class Metrics:
     last_commit: Gauge
     audit_differences: Gauge
     last_audit: Gauge
+    reconcile_differences: Gauge
+    last_reconciliation: Gauge
 
     @classmethod
     def create(cls, version: str) -> "Metrics":
@@ -144,6 +146,18 @@ class Metrics:
                 ["table"],
                 registry=registry,
             ),
+            reconcile_differences=Gauge(
+                "sluice_reconcile_differences",
+                "Keys of the silver table that are not as its source database has them; 0 is as it should be.",
+                ["table"],
+                registry=registry,
+            ),
+            last_reconciliation=Gauge(
+                "sluice_last_reconcile_timestamp_seconds",
+                "When the silver table was last compared with its source to the end, in seconds since 1970.",
+                ["table"],
+                registry=registry,
+            ),
         )
 
     @_recording
@@ -222,3 +236,9 @@ class Metrics:
         """The bronze table was audited, with this many differences found or remembered."""
         self.audit_differences.labels(table).set(differences)
         self.last_audit.labels(table).set(time.time())
+
+    @_recording
+    def reconciled(self, table: str, differences: int) -> None:
+        """The silver table was compared with its source, with this many differences."""
+        self.reconcile_differences.labels(table).set(differences)
+        self.last_reconciliation.labels(table).set(time.time())

@@ -27,6 +27,7 @@ from streams.lag import lag_of
 from streams.metrics import Metrics
 from streams.operations import Operations
 from streams.queries import QuerySupervisor
+from streams.reconcile.watch import watch_sources
 from streams.retention import expire_lanes, retention_days
 from streams.sources import Brokers
 from streams.stacks import log_stacks
@@ -158,6 +159,8 @@ class Service:
             threading.Thread(target=self._watch_retention, args=(graph,), name="retention", daemon=True).start()
         if self.settings.audit_seconds:
             threading.Thread(target=self._watch_accounts, args=(graph,), name="audit", daemon=True).start()
+        if self.settings.reconcile_seconds:
+            threading.Thread(target=self._watch_sources, name="reconcile", daemon=True).start()
         self._started.set()
         log.info("service started", lake=graph.lake.root, queries=len(self.queries), tables=len(graph.tables))
 
@@ -247,6 +250,12 @@ class Service:
         """Audit the bronze tables, every `audit_seconds`."""
         while not self._stopping.wait(self.settings.audit_seconds):
             audit_tables(graph.lake, graph.bronze, self.metrics, self._stopping.is_set)
+
+    def _watch_sources(self) -> None:
+        """Reconcile silver with its sources, every `reconcile_seconds`."""
+        stopping = self._stopping
+        while not stopping.wait(self.settings.reconcile_seconds):
+            watch_sources(self.pipeline, self.settings, self.metrics, stopping.wait, stopping.is_set)
 
     @contextlib.contextmanager
     def _health_served(self) -> Iterator[None]:

@@ -13,17 +13,6 @@ FAILED, ENDED_BY_SIGNAL = 1, 128
 PLAIN_WIDTH = 120
 
 
-class DemoPackagesMissing(SluiceError):
-    """The packages that only the embedded stack needs are not installed."""
-
-    def __init__(self, module: str) -> None:
-        self.module = module
-        super().__init__(
-            f"The demo needs the Python package {module}, which is not installed. "
-            'Run it as `make demo`, or install it: pip install "sluice[embedded]".'
-        )
-
-
 def run_demo(*, seconds: int, rate: int, keep: bool) -> int:
     """Run the whole demo: `seconds` of traffic at `rate` changes per second; `keep` leaves the lake behind.
 
@@ -31,14 +20,10 @@ def run_demo(*, seconds: int, rate: int, keep: bool) -> int:
     not be started, 130 after Ctrl-C, 143 after SIGTERM. Signals are heard in the main thread only.
     """
     started = time.time()
-    try:
-        from deploy import DeployError  # the clock runs while this is imported
-        from streams.demo.run import Demo
-        from streams.demo.stopping import Stopped, stop_signals
-    except ModuleNotFoundError as error:
-        if error.name not in ("psycopg", "psutil", "confluent_kafka"):
-            raise
-        raise DemoPackagesMissing(error.name) from error
+    from deploy import DeployError  # the clock runs while this is imported
+    from streams.demo.run import Demo
+    from streams.demo.stopping import Stopped, stop_signals
+
     out, err = Console(), Console(file=sys.stderr)
     if not out.is_terminal:
         out = Console(width=PLAIN_WIDTH)

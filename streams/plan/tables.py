@@ -91,7 +91,7 @@ class Below:
         for word in changed_words(before, after):
             old, new = getattr(before, word), getattr(after, word)
             match word:
-                case "description" | "lane_retention_days" | "affected_by":
+                case "description" | "lane_retention_days" | "affected_by" | "reconcile":
                     found.changes.append(f"`{word}` changes")
                 case "schema_change":
                     found.changes.append(f"`schema_change` was {old} and becomes {new}")

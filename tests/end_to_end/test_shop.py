@@ -84,6 +84,13 @@ def order(number: int, customer_: int, amount: str, currency: str, placed: datet
     )
 
 
+def shop_db(stack: EmbeddedStack) -> dict[str, str]:
+    """The settings of the database that the shop's specs are reconciled with."""
+    login = psycopg.conninfo.conninfo_to_dict(stack.postgres.dsn)
+    names = {"host": "host", "port": "port", "dbname": "database", "user": "user", "password": "password"}
+    return {f"sources.shop_db.{setting}": str(login[name]) for name, setting in names.items()}
+
+
 @pytest.fixture(scope="module")
 def stack() -> Iterator[EmbeddedStack]:
     with EmbeddedStack() as started:
@@ -103,6 +110,7 @@ def test_known_changes_reach_every_table_though_the_service_is_killed(
             "jars_dir": str(service_jars),
             "metrics_port": "0",
             "trigger_seconds": "0.5",
+            **shop_db(stack),
         },
         tmp_path / "service.log",
     )
@@ -184,6 +192,8 @@ def test_known_changes_reach_every_table_though_the_service_is_killed(
     people = source.sql((f"SELECT {', '.join(CUSTOMERS)} FROM customers", ()))
     lowered = [(number, email.lower(), *rest) for number, email, *rest in people]
     assert rows_of(lake.table("silver.customers"), *CUSTOMERS) == sorted(lowered, key=repr)
+    reconciled = service.command("reconcile", "--wait", "0")
+    assert (reconciled.returncode, reconciled.stderr) == (0, ""), reconciled.stdout
     assert rows_of(lake.table("silver.fx_rates"), "currency", "rate_date", "usd_rate") == [
         ("EUR", date(2026, 2, 1), Decimal("1.15000000")),
         ("EUR", date(2026, 2, 2), Decimal("1.20000000")),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from schemas.errors import InvalidSettings
+from schemas.explain import LOWER_NAME
 from schemas.settings import Settings
 from schemas.settings_sources import OTHER_VARIABLES, known_settings, load_settings
 
@@ -207,6 +208,61 @@ def test_a_registry_url_names_no_user_and_a_complaint_does_not_repeat_it() -> No
             "environment variable SLUICE_REGISTRY__URL registry.url: It has to begin with `http://` or `https://`, "
             "and to name no user (that is `registry.username`). Change it."
         )
+
+
+def test_a_source_is_set_by_file_environment_and_command_line() -> None:
+    file = file_of("sources:\n  shop_db:\n    host: a\n    user: reader\n  other: {port: 5433}")
+    environ = {"SLUICE_SOURCES__SHOP_DB__PASSWORD": "canary", "SLUICE_SOURCES__SHOP_DB__HOST": "b"}
+
+    found = load_settings(file, {"sources.shop_db.host": "c", "sources.third.database": "d"}, environ).sources
+
+    assert {name: (one.host, one.user, one.port, one.database) for name, one in found.items()} == {
+        "shop_db": ("c", "reader", 5432, None),
+        "other": (None, None, 5433, None),
+        "third": (None, None, 5432, "d"),
+    }
+    assert found["shop_db"].password is not None
+    assert found["shop_db"].password.get_secret_value() == "canary"
+    assert "canary" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "sentence"),
+    [
+        (
+            "sources: {shop_db: {hots: a}}",
+            {},
+            "given.yml:1 sources.shop_db.hots: There is no such setting. Did you mean `sources.<name>.host`?",
+        ),
+        (
+            "sources: {shop_db: a}",
+            {},
+            "given.yml:1 sources.shop_db: It is not a mapping. Indent its settings below it. "
+            "runbooks/settings.md lists all settings.",
+        ),
+        ("sources: {Shop: {host: a}}", {}, f"settings sources.Shop: The value is not {LOWER_NAME}. Change it."),
+        (
+            "sources: {db: {port: canary}}",
+            {},
+            "given.yml:1 sources.db.port: `canary` is not a whole number. Write a whole number.",
+        ),
+        (
+            "sources: {db: {password: canary, password_file: x}}",
+            {},
+            "settings sources.db: It has both `password` and `password_file`: keep one of them. Change it.",
+        ),
+        (
+            "",
+            {"SLUICE_sources__db__host": "a"},
+            "environment variable SLUICE_sources__db__host: There is no such setting. "
+            "Did you mean `SLUICE_SOURCES__<NAME>__HOST`?",
+        ),
+    ],
+)
+def test_each_mistake_about_a_source_has_its_sentence(text: str, environ: dict[str, str], sentence: str) -> None:
+    with pytest.raises(InvalidSettings) as raised:
+        load_settings(file_of(text), environ=environ)
+    assert raised.value.complaints == (sentence,)
 
 
 def documented_default(default: object) -> str:

@@ -102,6 +102,7 @@ def families(metrics: Metrics) -> list[Metric]:
     metrics.lag("q", "t", 0, 1)
     metrics.upstream_lag("t", "u", 1)
     metrics.audited("t", 1)
+    metrics.reconciled("t", 1)
     metrics.query_paused("q", paused=False)
     metrics.contracts(refused=False)
     return list(metrics.registry.collect())

@@ -1,0 +1,1 @@
+"""Reconciliation: silver tables held against the database that they come from."""
