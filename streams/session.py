@@ -20,6 +20,7 @@ _DEFAULTS = {
     # INT96, the default, holds nanoseconds for most readers: in those, the years before 1677 have no place.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
     "spark.scheduler.mode": "FAIR",
+    "spark.python.daemon.module": "streams.worker_daemon",
     "spark.ui.enabled": "false",
     # A snapshot's state is small here; 50 partitions, the default, cost more than they hold.
     "spark.databricks.delta.snapshotPartitions": "2",
