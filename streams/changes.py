@@ -13,6 +13,8 @@ from pyspark.sql.types import StructField, StructType
 
 from schemas import columns as c
 from schemas import debezium
+from schemas.hash_key import NO_KEY, HashKey
+from schemas.pii import protected
 from schemas.rules import RowRule
 from schemas.spec import ChangeSpec
 
@@ -23,13 +25,18 @@ _COORDINATES = (c.TOPIC, c.PARTITION, c.OFFSET)
 
 
 def canonical_changes(
-    bronze: DataFrame, spec: ChangeSpec, rules: Sequence[RowRule] = (), rest: Mapping[str, str] | None = None
+    bronze: DataFrame,
+    spec: ChangeSpec,
+    rules: Sequence[RowRule] = (),
+    rest: Mapping[str, str] | None = None,
+    key: HashKey = NO_KEY,
 ) -> DataFrame:
     """Bronze rows as changes.
 
     Columns out: those of `select` and of `rest` (name -> SQL), `_sequence` STRUCT, `_deleted` BOOLEAN, the ingest
     metadata of the bronze row, its Kafka coordinates, `__truncated` BOOLEAN for a row that empties the table (its keys
     are null), and `__violations` for a change that the table can not take: one without a key, or that breaks a rule.
+    Rules are judged first; then what the spec calls personal is hashed with `key`, masked or dropped.
     """
     return (
         bronze.transform(_with_flags, spec)
@@ -48,6 +55,7 @@ def canonical_changes(
             TRUNCATED,
         )
         .withColumn(VIOLATIONS, _violations(spec, rules))
+        .transform(protected, spec, key)
     )
 
 
