@@ -83,7 +83,7 @@ def _taken_names(folder: Folder, spec: BronzeSpec, row: StructType) -> Iterator[
 def _change(folder: Folder, table: str, spec: ChangeSpec) -> Iterator[Problem]:
     where = "`select`"
     yield from missing(folder, table, "keys", spec.keys, spec.select, where)
-    yield from missing(folder, table, "partition_by", spec.partition_by, spec.select, where)
+    yield from missing(folder, table, "partition_by", spec.partition_by, spec.columns, where)
     declared = [name for name in spec.sequence_by if name != c.SOURCE_POSITION]
     yield from missing(folder, table, "sequence_by", declared, spec.select, where)
     if spec.apply_as_truncates is not None and declared:
@@ -146,18 +146,18 @@ def _scd2(folder: Folder, table: str, spec: Scd2Spec) -> Iterator[Problem]:
     if not isinstance(history, HistorySpec):
         return
     where = f"`{spec.from_}`"
-    yield from missing(folder, table, "keys", spec.keys, history.select, where)
-    if set(spec.keys) != set(history.keys) and set(spec.keys) <= set(history.select):
+    yield from missing(folder, table, "keys", spec.keys, history.columns, where)
+    if set(spec.keys) != set(history.keys) and set(spec.keys) <= set(history.columns):
         theirs = quoted(history.keys)
         what = f"The versions are of {quoted(spec.keys)}, and the changes in `{spec.from_}` of {theirs}."
         yield folder.problem(table, ("keys",), what, f"Write `keys: [{', '.join(history.keys)}]`.")
     for word in ("track_history_column_list", "track_history_except_column_list"):
-        yield from missing(folder, table, word, getattr(spec, word) or (), history.select, where)
+        yield from missing(folder, table, word, getattr(spec, word) or (), history.columns, where)
     for name in VALIDITY:
-        if name in history.select:
+        if name in history.columns:
             what = f"`{spec.from_}` has a column `{name}`, which the versions have of their own."
             yield folder.problem(table, ("from",), what, f"Rename it in the `select` of `{spec.from_}`.")
-    if spec.surrogate_key in (*history.select, *VALIDITY):
+    if spec.surrogate_key in (*history.columns, *VALIDITY):
         what = f"`{spec.surrogate_key}` is already a column of this table."
         yield folder.problem(table, ("surrogate_key",), what, "Give the surrogate key a name of its own.")
     yield from missing(
@@ -172,9 +172,9 @@ def _scd2(folder: Folder, table: str, spec: Scd2Spec) -> Iterator[Problem]:
 
 
 def _valid_from(folder: Folder, table: str, spec: Scd2Spec, history: HistorySpec) -> Iterator[Problem]:
-    if spec.valid_from not in history.select:
+    if spec.valid_from not in history.columns:
         what = f"There is no column `{spec.valid_from}` in `{spec.from_}`."
-        remedy = did_you_mean(spec.valid_from, history.select, "Name a TIMESTAMP column that is there.")
+        remedy = did_you_mean(spec.valid_from, history.columns, "Name a TIMESTAMP column that is there.")
         yield folder.problem(table, ("valid_from",), what, remedy)
         return
     bronze = _bronze_type(folder, history)

@@ -90,7 +90,7 @@ class Masker:
         parts, private = [], False
         for part in pointer.split("/")[1:]:
             found = expanded(places)
-            private = private or _is_private(found)
+            private = private or is_private(found)
             name = part.replace("~1", "/").replace("~0", "~")
             elements = items(found, None)
             is_index = bool(elements) and name.isdecimal() and len(name) <= _MOST_INDEX_DIGITS
@@ -116,7 +116,7 @@ class Masker:
 def masked(value: Any, places: list[Place]) -> Any:
     """The value with everything replaced by `***` that no schema at `places` says is harmless."""
     found = expanded(places)
-    if not found or _is_private(found):
+    if not found or is_private(found):
         return MASK
     if isinstance(value, dict):
         return _object(value, found)
@@ -135,8 +135,8 @@ def _object(value: dict[str, Any], found: list[Place]) -> dict[str, Any]:
     return shown
 
 
-def _is_private(found: list[Place]) -> bool:
-    """Whether any schema says so of the value, or of the names in it."""
+def is_private(found: list[Place]) -> bool:
+    """Whether any of the schemas, which are expanded, tags the value as personal, or the names in it."""
     for place in found:
         names = place.schema.get("propertyNames")
         if _marked(place.schema) or (isinstance(names, dict) and any(map(_marks, expanded([place.at(names)])))):

@@ -98,6 +98,15 @@ class SparkSettings(_Model):
     conf: dict[str, str] = Field(default_factory=dict, description="Any other Spark settings, by name.")
 
 
+class PiiSettings(_Model):
+    """The secret of the columns that are hashed; see schemas/hash_key.py."""
+
+    key: SecretStr | None = Field(
+        None, description="Key of the columns that `pii` hashes, at least 32 bytes of text; never printed."
+    )
+    key_file: Path | None = Field(None, description="File that holds that key instead, and nothing else.")
+
+
 class BreakerSettings(_Model):
     """When a batch is held back instead of being sent to the error lane."""
 
@@ -125,6 +134,7 @@ class Settings(_Model):
     spark: SparkSettings = SparkSettings()
     sources: dict[SourceName, SourceSettings] = Field(default_factory=dict)
     breaker: BreakerSettings = BreakerSettings()
+    pii: PiiSettings = PiiSettings()
     jars_dir: Path = Field(Path("build/jars/service"), description="Folder of the jars that Spark is given.")
     trigger_seconds: Annotated[float, Field(ge=0)] = Field(
         1.0, description="Least time between the starts of two micro-batches of one query, in seconds."

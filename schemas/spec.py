@@ -27,6 +27,9 @@ Select = dict[ColumnName, SqlExpression]
 Keys = Annotated[tuple[ColumnName, ...], Field(min_length=1)]
 Days = Annotated[int, Field(gt=0)]
 
+Protection = Literal["hash", "mask", "drop", "keep"]
+"""What becomes of a column that is made from personal data; see schemas/pii.py."""
+
 # How a change upstream is brought to columns of the derived table: one column of the same name, several of the
 # same names, or upstream column -> column of this table.
 Affects = ColumnName | tuple[ColumnName, ...] | dict[ColumnName, ColumnName]
@@ -108,8 +111,19 @@ class ChangeSpec(Spec):
     apply_as_truncates: SqlExpression | None = None
     ignore_null_updates: bool = False
     select: Annotated[Select, Field(min_length=1)]
+    pii: dict[ColumnName, Protection] = Field(default_factory=dict)
     schema_change: Literal["evolve", "freeze"] = "freeze"
     lane_retention_days: Days | None = None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of `select` that the table has: those that `pii` does not drop."""
+        return tuple(name for name in self.select if self.pii.get(name) != "drop")
+
+    @property
+    def protections(self) -> dict[str, Protection]:
+        """Column -> what becomes of it, where it is not kept as it is."""
+        return {name: decision for name, decision in self.pii.items() if decision != "keep"}
 
     @property
     def upstreams(self) -> tuple[str, ...]:

@@ -117,6 +117,11 @@ def parse_expression(text: str) -> exp.Expr:
     return tree
 
 
+def tells_its_columns(tree: exp.Expr) -> bool:
+    """Whether `references` gives all columns that an expression reads, and no `*` stands for others."""
+    return tree is not UNREAD and tree.find(exp.Query, exp.JSONExtract, exp.Star) is None
+
+
 def references(tree: exp.Expr) -> Iterator[Reference]:
     """The columns that an expression names, nothing where it can not be told which names are columns."""
     if tree.find(exp.Query, exp.JSONExtract):

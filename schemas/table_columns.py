@@ -3,8 +3,8 @@
 | kind | columns |
 |------|---------|
 | `bronze` | the payload's (see `payload_type`), the bronze metadata |
-| `current` | those of `select`, `_sequence`, `_column_sequences` |
-| `history` | those of `select`, `_sequence`, `_deleted`, `_unknown` |
+| `current` | those of `select` that `pii` does not drop, `_sequence`, `_column_sequences` |
+| `history` | the same of `select`, `_sequence`, `_deleted`, `_unknown` |
 | `scd2` | `surrogate_key`, the history's columns of `select`, `valid_from`, `valid_to`, `is_current` |
 | `derived` | those of the query, `surrogate_key` where it is given |
 
@@ -95,9 +95,9 @@ def _own_names(
             row = row_type(spec, contracts[spec.contract]) if spec.contract in contracts else None
             return (*payload_type(spec, row).names, *c.BRONZE_METADATA) if row is not None else None
         case CurrentSpec():
-            return (*spec.select, c.SEQUENCE, c.COLUMN_SEQUENCES)
+            return (*spec.columns, c.SEQUENCE, c.COLUMN_SEQUENCES)
         case HistorySpec():
-            return (*spec.select, c.SEQUENCE, c.DELETED, c.UNKNOWN)
+            return (*spec.columns, c.SEQUENCE, c.DELETED, c.UNKNOWN)
         case Scd2Spec():
             history = names(spec.from_)
             if history is None:
@@ -125,8 +125,11 @@ def image_columns(bronze: StructType) -> tuple[str, ...]:
     return tuple(f"{debezium.AFTER}.{name}" for name in after.names) if isinstance(after, StructType) else ()
 
 
-def rest_of_row(spec: ChangeSpec, bronze: StructType) -> dict[str, str]:
-    """The fields of bronze's row that a spec neither reads nor names, as columns: name -> SQL."""
+def rest_of_row(spec: ChangeSpec, bronze: StructType, is_tagged: Callable[[str], bool]) -> dict[str, str]:
+    """The fields of bronze's row that a spec neither reads nor names, as columns: name -> SQL.
+
+    What holds personal data (`is_tagged`, by the field's name) goes along only where the spec names it.
+    """
     is_image = debezium.AFTER in bronze.names
     metadata = {*c.BRONZE_METADATA, *c.INGEST_METADATA}
     row = bronze[debezium.AFTER].dataType if is_image else bronze
@@ -139,7 +142,11 @@ def rest_of_row(spec: ChangeSpec, bronze: StructType) -> dict[str, str]:
         path = f"{prefix}{name}".casefold()
         return any(one == path or one.startswith(f"{path}.") for one in read)
 
-    return {name: f"{prefix}`{name}`" for name in names if name.casefold() not in named and not is_read(name)}
+    return {
+        name: f"{prefix}`{name}`"
+        for name in names
+        if name.casefold() not in named and not is_read(name) and not is_tagged(name)
+    }
 
 
 def _references(sql: str) -> list[Reference]:

@@ -17,6 +17,8 @@ from sqlglot import exp
 
 from schemas import columns as c
 from schemas import debezium
+from schemas.hash_key import NO_KEY, HashKey
+from schemas.pii import protected
 from schemas.rules import RowRule
 from schemas.spec import ChangeSpec, HistorySpec
 from schemas.sql import UNREAD, parse_expression, references
@@ -32,7 +34,11 @@ _OPAQUE: list[str | None] = [None, None]
 
 
 def canonical_changes(
-    bronze: DataFrame, spec: ChangeSpec, rules: Sequence[RowRule] = (), rest: Mapping[str, str] | None = None
+    bronze: DataFrame,
+    spec: ChangeSpec,
+    rules: Sequence[RowRule] = (),
+    rest: Mapping[str, str] | None = None,
+    key: HashKey = NO_KEY,
 ) -> DataFrame:
     """Bronze rows as changes.
 
@@ -43,6 +49,8 @@ def canonical_changes(
 
     What ends all that is older is a TRUNCATE, or the end of a snapshot: a row of its own then, just before the rows of
     that snapshot, so that what they do not contain is gone.
+
+    Rules are judged first; then what the spec calls personal is hashed with `key`, masked or dropped.
     """
     select = {**spec.select, **(rest or {})}
     return (
@@ -65,6 +73,7 @@ def canonical_changes(
         .transform(_with_unknown, spec)
         .withColumn(VIOLATIONS, _violations(spec, rules))
         .drop(_HALF_KNOWN)
+        .transform(protected, spec, key)
     )
 
 

@@ -12,10 +12,14 @@ from schemas.decode import Decoder
 from schemas.errors import InvalidPipeline
 from schemas.loader import CONTRACTS, TABLES, load
 from schemas.pipeline import Pipeline
+from schemas.spec import ChangeSpec
 from schemas.table_columns import row_in, with_metadata
+from schemas.tagged import Tagged
 from schemas.usage import breaks, users_of
+from sinks.table import Table
 from streams import logs
 from streams.metrics import Metrics
+from streams.personal import taken_along
 from streams.queries import QuerySupervisor
 
 log = logs.get(__name__)
@@ -60,7 +64,7 @@ class ContractWatch:
             contract = changed.contracts.get(query.step.spec.contract)
             if contract is None or contract.hash == query.step.contract.hash:
                 continue
-            if found := refusals(changed, query, contract):
+            if found := [*refusals(changed, query, contract), *self._exposed(query, contract)]:
                 refused = True
                 log.error("contract refused", table=spec.table, contract=contract.name, error="; ".join(found))
             else:
@@ -68,6 +72,16 @@ class ContractWatch:
         self._metrics.contracts(refused=refused)
         if not refused:
             deployed.save_contracts(self._lake, self._pipeline.folder)
+
+    def _exposed(self, query: QuerySupervisor, contract: Contract) -> list[str]:
+        """What a contract tags as personal that tables below have taken along already."""
+        spec, found = query.step.spec, []
+        tagged = Tagged.of(spec, contract)
+        for name in self._pipeline.downstreams(spec.table):
+            below, table = self._pipeline.tables[name], Table(name, self._lake)
+            if isinstance(below, ChangeSpec) and table.exists:
+                found += taken_along(below, table.schema().names, tagged.is_field)
+        return found
 
 
 def refusals(pipeline: Pipeline, query: QuerySupervisor, contract: Contract) -> list[str]:

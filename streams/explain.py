@@ -8,13 +8,14 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
 from schemas.errors import SluiceError
+from streams.redaction import redact
 
 _MOST = 600
 _PYTHON_SENTENCE = re.compile(r"^(?:[\w.]+\.)?(\w+): (.+)$", re.MULTILINE)
 
 
 def explain(error: BaseException) -> str:
-    """What went wrong, on one line of at most 600 characters."""
+    """What went wrong, on one line of at most 600 characters, without secrets and without the data it went wrong on."""
     if isinstance(error, SluiceError):
         return str(error)
     if isinstance(error, PySparkException):
@@ -23,7 +24,7 @@ def explain(error: BaseException) -> str:
         text = str(error.java_exception.toString())
     else:
         text = f"{type(error).__name__}: {error}"
-    return _shortened(_innermost(text))
+    return _shortened(_innermost(redact(text)))
 
 
 def _innermost(text: str) -> str:

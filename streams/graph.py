@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import SparkSession
 
-from checkpoints import deployed, offsets
+from checkpoints import deployed, offsets, protections
 from checkpoints.errors import CheckpointBehind, CheckpointLost
 from checkpoints.lake import Lake
 from schemas.errors import InvalidPipeline, Problem
+from schemas.hash_key import HashKey
+from schemas.pii import NotHashable
 from schemas.pipeline import Pipeline
 from schemas.settings import Settings
 from schemas.spec import BronzeSpec, CurrentSpec, DerivedSpec, HistorySpec, Scd2Spec
+from sinks.errors import IncompatibleTable
 from sinks.table import Tables
 from streams import logs
 from streams.breaker import Breaker
@@ -21,6 +25,7 @@ from streams.bronze import BronzeStep
 from streams.explain import explain
 from streams.gold import QueryRecipe
 from streams.learning import Learner
+from streams.personal import privacy_of, taken_along
 from streams.refresh import RefreshStep
 from streams.registry import registry_for
 from streams.silver import ChangeStep
@@ -50,6 +55,7 @@ class Graph:
         lake = Lake.at(settings.lake)
         tables = Tables(lake, pipeline.order)
         registry = registry_for(pipeline, settings)
+        key = HashKey(settings.pii)
         bronze: dict[str, BronzeStep] = {}
         below: dict[str, Step] = {}
         for name in pipeline.order:
@@ -68,9 +74,15 @@ class Graph:
                         Breaker(settings.breaker),
                     )
                 case CurrentSpec() | HistorySpec():
-                    upstream = tables[spec.from_]
+                    above = bronze[spec.from_]
                     below[name] = ChangeStep(
-                        spec, tables[name], upstream, lake, settings.small_batch_rows, pipeline.rules.get(name, ())
+                        spec,
+                        tables[name],
+                        above.table,
+                        lake,
+                        settings.small_batch_rows,
+                        pipeline.rules.get(name, ()),
+                        privacy_of(above.spec, functools.partial(getattr, above, "contract"), key),
                     )
                 case Scd2Spec():
                     below[name] = VersionsStep(spec, tables[name], tables[spec.from_], settings.small_batch_rows)
@@ -85,7 +97,8 @@ class Graph:
         """Create the tables that are missing, check the others, and keep what they are made from as deployed.
 
         Raises InvalidPipeline with everything that only Spark's analyzer could find, IncompatibleTable where a table
-        in the lake does not fit its spec, CheckpointLost or CheckpointBehind where a query would start over.
+        in the lake does not fit its spec, ProtectionChanged where its personal columns do not, InvalidSettings where
+        they can not be hashed, CheckpointLost or CheckpointBehind where a query would start over.
         """
         for bronze in self.bronze.values():
             bronze.prepare()
@@ -97,7 +110,12 @@ class Graph:
                 failed.add(name)
                 continue
             try:
+                if isinstance(step, ChangeStep):
+                    _check_privacy(step)
                 step.prepare(spark)
+            except NotHashable as error:
+                failed.add(name)
+                problems.append(self.pipeline.problem(name, ("pii", error.column), error.what, error.remedy))
             except (AnalysisException, ParseException) as error:
                 failed.add(name)
                 remedy = "Correct the expression; `sluice validate` shows the columns that there are."
@@ -110,6 +128,14 @@ class Graph:
         except OSError as error:
             # `sluice plan` then compares with what was deployed before; the data path needs nothing of it.
             log.warning("what is deployed was not kept", error=explain(error))
+
+
+def _check_privacy(step: ChangeStep) -> None:
+    """See that the rows that are there are protected as the new ones will be."""
+    present = step.table.schema().names if step.table.exists else []
+    if found := taken_along(step.spec, present, step.privacy.is_tagged):
+        raise IncompatibleTable(step.spec.table, step.table.path, found)
+    protections.settle(step.lake, step.spec, step.privacy.key, present)
 
 
 def _check_checkpoint(step: BronzeStep) -> None:

@@ -13,7 +13,7 @@ _ERROR_LIMIT: Final = 500
 
 _NAME: Final = (
     r"(?:passw(?:or)?d|passphrase|secret|credential|jaas|auth\.user\.info|token(?!iz|s\b)"
-    r"|(?:api|access|private|account|encryption)[._-]?key)"
+    r"|(?:api|access|private|account|encryption|pii)[._-]?key)"
 )
 _SECRET_NAME: Final = re.compile(_NAME, re.IGNORECASE)
 _SETTING: Final = re.compile(

@@ -14,6 +14,7 @@ from types import FrameType
 from pyspark.sql import SparkSession
 
 from checkpoints.requests import HEARTBEAT_SECONDS, Requests
+from schemas.hash_key import require_key
 from schemas.pipeline import Pipeline
 from schemas.settings import Settings
 from streams import logs, session
@@ -86,6 +87,7 @@ class Service:
 
         Raises SluiceError where the service can not start at all.
         """
+        require_key(self.pipeline, self.settings.pii)
         graph = Graph.build(self.pipeline, self.settings)
         graph.lake.ensure_writable()
         with self._health_served(), _signals(self.stop):

@@ -17,6 +17,7 @@ from checkpoints import ledger
 from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry
 from schemas import columns as c
+from schemas.pii import UNTAGGED, Privacy
 from schemas.rules import RowRule
 from schemas.spec import CurrentSpec, HistorySpec
 from schemas.table_columns import rest_of_row
@@ -51,6 +52,7 @@ class ChangeStep:
     lake: Lake
     small_batch_rows: int
     rules: tuple[RowRule, ...] = ()
+    privacy: Privacy = UNTAGGED
 
     def newest(self, upstream: str) -> int:
         """The newest version of the bronze table."""
@@ -81,8 +83,8 @@ class ChangeStep:
 
     def changes(self, bronze: DataFrame) -> DataFrame:
         """Bronze rows as changes of this table."""
-        rest = rest_of_row(self.spec, bronze.schema) if self.evolves else {}
-        return canonical_changes(bronze, self.spec, self.rules, rest)
+        rest = rest_of_row(self.spec, bronze.schema, self.privacy.is_tagged) if self.evolves else {}
+        return canonical_changes(bronze, self.spec, self.rules, rest, self.privacy.key)
 
     def run(self, spark: SparkSession, handover: Handover | None) -> StepOutcome | None:
         """Consume what bronze has beyond the table's position; harmless to repeat.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import secrets
 import sys
 import threading
 import time
@@ -11,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
+from pydantic import SecretStr
 
 from deploy.embedded.stack import EmbeddedStack
 from schemas.errors import SluiceError
 from schemas.pipeline import Pipeline
-from schemas.settings import KafkaSettings, Settings, SparkSettings
+from schemas.settings import KafkaSettings, PiiSettings, Settings, SparkSettings
 from streams import logs
 from streams.demo.stopping import end_children
 from streams.service import Service
@@ -84,7 +86,7 @@ class ServiceThread:
 
 
 def demo_settings(folder: Path, jars_dir: Path, bootstrap: str) -> Settings:
-    """The service's settings: everything in one folder, short waits, and a JVM that starts fast.
+    """The service's settings: everything in one folder, a key of its own, short waits, and a JVM that starts fast.
 
     A process that lives for a minute spends most of it compiling: Java's second compiler and the code that Spark
     generates pay off later than that. Without them the first gold rows take half the processor time.
@@ -108,6 +110,7 @@ def demo_settings(folder: Path, jars_dir: Path, bootstrap: str) -> Settings:
         drain_seconds=_DRAIN_SECONDS,
         restart_backoff_seconds=0.2,
         restart_backoff_max_seconds=0.5,
+        pii=PiiSettings(key=SecretStr(secrets.token_hex())),
         spark=SparkSettings(driver_memory="2g", shuffle_partitions=2, conf=conf),
     )
 

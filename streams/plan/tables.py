@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from pyspark.sql.types import DataType, StructType
+from pyspark.sql.types import DataType, StringType, StructType
 
 from schemas import columns as c
 from schemas.pipeline import Pipeline
@@ -14,7 +14,9 @@ from schemas.spec import BronzeSpec, ChangeSpec, DerivedSpec, Scd2Spec, Spec, Ta
 from schemas.sql import UNREAD, NotSql, parse, parse_expression, type_of
 from schemas.suggest import quoted
 from schemas.table_columns import bronze_type, column_names, rest_of_row
+from schemas.tagged import Tagged
 from sinks.table import Table
+from streams.personal import taken_along
 from streams.plan.counts import RecordPlan
 
 Action = Literal["none", "backfill", "rebuild"]
@@ -91,6 +93,8 @@ class Below:
         for word in changed_words(before, after):
             old, new = getattr(before, word), getattr(after, word)
             match word:
+                case "pii":
+                    _compare_pii(old, new, found)
                 case "description" | "lane_retention_days" | "affected_by" | "reconcile":
                     found.changes.append(f"`{word}` changes")
                 case "schema_change":
@@ -114,6 +118,10 @@ class Below:
         if isinstance(after, ChangeSpec | Scd2Spec):
             yield from self._other_types(before, after, present)
         if isinstance(after, ChangeSpec):
+            if (tagged := _tagged(self.planned, after)) is not None:
+                yield from taken_along(after, present.names, tagged.is_field)
+            if isinstance(before, ChangeSpec):
+                yield from _protected_otherwise(before, after, there)
             if after.schema_change == "evolve":
                 return
             if isinstance(before, ChangeSpec) and before.sequence_by != after.sequence_by:
@@ -130,8 +138,8 @@ class Below:
         if isinstance(after, Scd2Spec):
             found = self._names(self.planned, name) - set(table.schema().names) - {after.surrogate_key}
         elif isinstance(after, ChangeSpec) and after.schema_change == "evolve":
-            bronze = _bronze(self.planned, after)
-            rest = rest_of_row(after, bronze) if bronze is not None else {}
+            bronze, tagged = _bronze(self.planned, after), _tagged(self.planned, after)
+            rest = rest_of_row(after, bronze, tagged.is_field) if bronze is not None and tagged is not None else {}
             found = rest.keys() - set(table.schema().names)
         else:
             return
@@ -235,6 +243,13 @@ def _compare_select(old: dict[str, str], new: dict[str, str], found: _Findings) 
         found.rebuild(f"the expression of {quoted(other)} changes")
 
 
+def _compare_pii(old: dict[str, str], new: dict[str, str], found: _Findings) -> None:
+    for name in dict.fromkeys((*old, *new)):
+        was, is_now = old.get(name, "keep"), new.get(name, "keep")
+        if was != is_now:
+            found.rebuild(f"`pii` of `{name}` was {was} and becomes {is_now}")
+
+
 def _types(pipeline: Pipeline, spec: TableSpec | None) -> dict[str, DataType]:
     """The types of the columns that are just a column of bronze, or a cast."""
     if isinstance(spec, Scd2Spec):
@@ -243,9 +258,10 @@ def _types(pipeline: Pipeline, spec: TableSpec | None) -> dict[str, DataType]:
         return {}
     bronze = _bronze(pipeline, spec) or StructType()
     found = {}
-    for name, sql in spec.select.items():
+    for name in spec.columns:
         try:
-            kind = type_of(parse_expression(sql), bronze)
+            hashed = spec.pii.get(name) == "hash"
+            kind = StringType() if hashed else type_of(parse_expression(spec.select[name]), bronze)
         except NotSql:
             continue
         if kind is not None:
@@ -257,6 +273,20 @@ def _bronze(pipeline: Pipeline, spec: ChangeSpec) -> StructType | None:
     above = pipeline.tables.get(spec.from_)
     contract = pipeline.contracts.get(above.contract) if isinstance(above, BronzeSpec) else None
     return bronze_type(above, contract) if isinstance(above, BronzeSpec) and contract is not None else None
+
+
+def _tagged(pipeline: Pipeline, spec: ChangeSpec) -> Tagged | None:
+    above = pipeline.tables.get(spec.from_)
+    contract = pipeline.contracts.get(above.contract) if isinstance(above, BronzeSpec) else None
+    return Tagged.of(above, contract) if isinstance(above, BronzeSpec) and contract is not None else None
+
+
+def _protected_otherwise(before: ChangeSpec, after: ChangeSpec, there: set[str]) -> Iterator[str]:
+    """Columns whose rows are protected in one way, and new ones would be in another."""
+    old, new = before.protections, after.protections
+    named = [name for name in sorted({*old, *new} & there) if old.get(name) != new.get(name)]
+    if named:
+        yield f"older rows hold {quoted(named)} as `pii` said before"
 
 
 def _named(what: str, names: set[str]) -> Iterator[str]:

@@ -135,7 +135,7 @@ KEYS_AND_VALUES: dict[str, tuple[Files, str]] = {
     "a key that is Sluice's own": (
         changed(SILVER, "keys: [customer_id]", "keys: [customer_id]\n        file: x"),
         f"{SILVER}:4 file: A current table has no key `file`. Known: `apply_as_truncates`, `description`, "
-        "`ignore_null_updates`, `lane_retention_days`, `partition_by`, `reconcile`, `schema_change`.",
+        "`ignore_null_updates`, `lane_retention_days`, `partition_by`, `pii`, `reconcile`, `schema_change`.",
     ),
     "a lane that keeps nothing": (
         changed(SILVER, "keys: [customer_id]", "keys: [customer_id]\n        lane_retention_days: 0"),
