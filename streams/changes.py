@@ -6,14 +6,11 @@ Every function here is DataFrame to DataFrame; nothing is read or written.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame
 from pyspark.sql.types import ArrayType, StringType, StructField, StructType
-from sqlglot import exp
 
 from schemas import columns as c
 from schemas import debezium
@@ -21,16 +18,10 @@ from schemas.hash_key import NO_KEY, HashKey
 from schemas.pii import protected
 from schemas.rules import RowRule
 from schemas.spec import ChangeSpec, HistorySpec
-from schemas.sql import UNREAD, parse_expression, references
+from schemas.sql import parse_expression, references
+from streams.change_sql import COORDINATES, change_sql, is_opaque
 
-TRUNCATED = "__truncated"
-VIOLATIONS = "__violations"
-
-_COORDINATES = (c.TOPIC, c.PARTITION, c.OFFSET)
-_FLOOR = "__floor"
-_NAMES = ArrayType(StringType())
-_ALWAYS_READ = (debezium.OP, c.SOURCE_POSITION, c.UNAVAILABLE, *_COORDINATES, *c.INGEST_METADATA)
-_OPAQUE: list[str | None] = [None, None]
+_ALWAYS_READ = (debezium.OP, c.SOURCE_POSITION, c.UNAVAILABLE, *COORDINATES, *c.INGEST_METADATA)
 
 
 def canonical_changes(
@@ -52,29 +43,10 @@ def canonical_changes(
 
     Rules are judged first; then what the spec calls personal is hashed with `key`, masked or dropped.
     """
-    select = {**spec.select, **(rest or {})}
-    return (
-        bronze.transform(_with_flags, spec)
-        .transform(_without_rowless_events)
-        .transform(_with_floors, spec)
-        .transform(_with_keys, spec)
-        .select(
-            *(
-                F.col(_key_name(name)).alias(name) if name in spec.keys else F.expr(sql).alias(name)
-                for name, sql in select.items()
-            ),
-            _sequence(spec).alias(c.SEQUENCE),
-            c.DELETED,
-            *c.INGEST_METADATA,
-            *_COORDINATES,
-            TRUNCATED,
-            *_partial(spec, select, bronze.schema),
-        )
-        .transform(_with_unknown, spec)
-        .withColumn(VIOLATIONS, _violations(spec, rules))
-        .drop(_HALF_KNOWN)
-        .transform(protected, spec, key)
-    )
+    view = f"bronze_of_{spec.table.replace('.', '__')}"
+    bronze.createOrReplaceTempView(view)
+    text = change_sql(view, bronze.schema, spec, rules, rest or {})
+    return bronze.sparkSession.sql(text).transform(protected, spec, key)
 
 
 def change_columns(changes: StructType, spec: ChangeSpec) -> StructType:
@@ -101,7 +73,7 @@ def only_what_is_read(bronze: pa.Table, spec: ChangeSpec) -> pa.Table:
     """
     sql = [one for one in (*spec.select.values(), spec.apply_as_deletes, spec.apply_as_truncates) if one is not None]
     trees = [parse_expression(one) for one in sql]
-    if spec.schema_change == "evolve" or any(_is_opaque(tree) for tree in trees):
+    if spec.schema_change == "evolve" or any(is_opaque(tree) for tree in trees):
         return bronze
     paths = {reference.parts for tree in trees for reference in references(tree)}
     images = {debezium.BEFORE, debezium.AFTER}
@@ -130,144 +102,3 @@ def _narrowed(column: pa.ChunkedArray, fields: set[str] | None) -> pa.ChunkedArr
         for chunk in column.chunks
     ]
     return pa.chunked_array(chunks, pa.struct(kept))
-
-
-def _with_flags(bronze: DataFrame, spec: ChangeSpec) -> DataFrame:
-    def flag(sql: str | None) -> Column:
-        return F.coalesce(F.expr(sql).cast("boolean"), F.lit(False)) if sql else F.lit(False)
-
-    return bronze.withColumns({c.DELETED: flag(spec.apply_as_deletes), TRUNCATED: flag(spec.apply_as_truncates)})
-
-
-def _without_rowless_events(bronze: DataFrame) -> DataFrame:
-    """Leave out Debezium events that carry no row, unless the spec gave them a meaning."""
-    if not _is_debezium(bronze.schema):
-        return bronze
-    return bronze.where(F.col(debezium.OP).isin(*debezium.ROW_OPS) | F.col(TRUNCATED))
-
-
-def _with_floors(bronze: DataFrame, spec: ChangeSpec) -> DataFrame:
-    """A second row for one that completes a snapshot: the floor, which stands just before that snapshot's rows."""
-    if not _is_debezium(bronze.schema) or tuple(spec.sequence_by) != (c.SOURCE_POSITION,):
-        return bronze
-    both, itself = F.array(F.lit(False), F.lit(True)), F.array(F.lit(False))
-    floor = F.expr(debezium.snapshot_floor())
-    return (
-        bronze.withColumn(_FLOOR, F.explode(F.when(F.expr(debezium.completes_snapshot()), both).otherwise(itself)))
-        .withColumn(c.SOURCE_POSITION, F.when(F.col(_FLOOR), floor).otherwise(F.col(c.SOURCE_POSITION)))
-        .withColumn(TRUNCATED, F.col(TRUNCATED) | F.col(_FLOOR))
-    )
-
-
-def _violations(spec: ChangeSpec, rules: Sequence[RowRule]) -> Column:
-    """What a change breaks; null for one that breaks nothing. A deletion has no row that rules could be about."""
-    is_change = ~F.col(TRUNCATED)
-    keyless = reduce(Column.__or__, (F.col(key).isNull() for key in spec.keys))
-    broken = [_violation("key.null", "", is_change & keyless)]
-    if declared := [name for name in spec.sequence_by if name != c.SOURCE_POSITION]:
-        unplaced = reduce(Column.__or__, (F.col(c.SEQUENCE)[name].isNull() for name in declared))
-        broken.append(_violation("sequence.null", "", unplaced))
-    broken.append(_violation("change.partial", "", is_change & F.col(_HALF_KNOWN)))
-    for rule in rules:
-        applies = is_change & ~F.col(c.DELETED) & ~_is_unknown(rule.column)
-        is_broken = applies & F.coalesce(F.expr(rule.broken()), F.lit(False))
-        broken.append(_violation(rule.code, f"/{rule.column}", is_broken))
-    found = F.array_compact(F.array(*broken))
-    return F.when(F.size(found) > 0, found)
-
-
-def _violation(rule: str, pointer: str, broken: Column) -> Column:
-    fields = {"rule": rule, "pointer": pointer, "schema_path": ""}
-    return F.when(broken, F.struct(*(F.lit(value).alias(name) for name, value in fields.items())))
-
-
-def _is_unknown(column: str) -> Column:
-    return F.coalesce(F.array_contains(F.col(c.UNKNOWN), column), F.lit(False))
-
-
-def _key_name(column: str) -> str:
-    return f"__key_{column}"
-
-
-def _with_keys(bronze: DataFrame, spec: ChangeSpec) -> DataFrame:
-    """The key columns; a delete's are read from `before`, of which nothing else may be believed."""
-    keys = {_key_name(key): F.expr(spec.select[key]) for key in spec.keys}
-    if debezium.AFTER not in bronze.columns or debezium.BEFORE not in bronze.columns:
-        keys = {name: F.when(~F.col(TRUNCATED), key) for name, key in keys.items()}
-        return bronze.withColumns(keys)
-    kept = "__after"
-    image = F.when(F.col(c.DELETED), F.col(debezium.BEFORE)).otherwise(F.col(debezium.AFTER))
-    return (
-        bronze.withColumn(kept, F.col(debezium.AFTER))
-        .withColumn(debezium.AFTER, F.when(~F.col(TRUNCATED), image))
-        .withColumns(keys)
-        .withColumn(debezium.AFTER, F.when(~F.col(c.DELETED) & ~F.col(TRUNCATED), F.col(kept)))
-    )
-
-
-def _sequence(spec: ChangeSpec) -> Column:
-    """The declared order, then the position in the source, so that the order is total."""
-    declared = [F.expr(spec.select[name]).alias(name) for name in spec.sequence_by if name != c.SOURCE_POSITION]
-    position = [F.col(f"{c.SOURCE_POSITION}.{field.name}").alias(field.name) for field in c.POSITION_TYPE.fields]
-    return F.struct(*declared, *position)
-
-
-_HALF_KNOWN = "__half_known"
-
-
-def _partial(spec: ChangeSpec, select: Mapping[str, str], bronze: StructType) -> list[Column]:
-    """`_unknown`, by what the source did not send, and whether a column would need both what it sent and did not."""
-    columns = {name: _fields_read(sql) for name, sql in select.items() if name not in spec.keys}
-    if c.UNAVAILABLE not in bronze.names or not _is_debezium(bronze):
-        return [F.lit(None).cast(_NAMES).alias(c.UNKNOWN), F.lit(False).alias(_HALF_KNOWN)]
-
-    def lacks(fields: Sequence[str]) -> Column:
-        return F.arrays_overlap(F.col(c.UNAVAILABLE), F.array(*(F.lit(name) for name in fields)))
-
-    fields = {name: [one for one in read if one is not None] for name, read in columns.items()}
-    unknown = F.array_compact(F.array(*(F.when(lacks(read), F.lit(name)) for name, read in fields.items() if read)))
-    half = [
-        lacks(fields[name]) & ~reduce(Column.__and__, (lacks([one]) if one else F.lit(False) for one in read))
-        if fields[name]
-        else F.col(c.UNAVAILABLE).isNotNull()
-        for name, read in columns.items()
-        if len(read) > 1 or read == _OPAQUE
-    ]
-    some = F.col(c.UNAVAILABLE).isNotNull() & ~F.col(TRUNCATED)
-    is_half = reduce(Column.__or__, half, F.lit(False))
-    return [
-        F.when(some & (F.size(unknown) > 0), unknown).alias(c.UNKNOWN),
-        F.coalesce(some & is_half, F.lit(False)).alias(_HALF_KNOWN),
-    ]
-
-
-def _fields_read(sql: str) -> list[str | None]:
-    """The fields of the image that an expression reads; None stands for anything else that it reads."""
-    tree = parse_expression(sql)
-    paths = {str(reference) for reference in references(tree)}
-    if _is_opaque(tree):
-        return _OPAQUE
-    prefix = f"{debezium.AFTER}."
-    return sorted(
-        {path.removeprefix(prefix).split(".")[0] if path.startswith(prefix) else None for path in paths},
-        key=lambda name: name or "",
-    )
-
-
-def _is_opaque(tree: exp.Expr) -> bool:
-    """Whether it can not be told which columns an expression reads."""
-    return tree is UNREAD or tree.find(exp.Query, exp.JSONExtract) is not None
-
-
-def _with_unknown(changes: DataFrame, spec: ChangeSpec) -> DataFrame:
-    """Under `ignore_null_updates`, what is null is not told."""
-    if not spec.ignore_null_updates:
-        return changes
-    own = [name for name in changes.columns[: changes.columns.index(c.SEQUENCE)] if name not in spec.keys]
-    nulls = F.array_compact(F.array(*(F.when(F.col(name).isNull(), F.lit(name)) for name in own)))
-    told = F.col(c.DELETED) | F.col(TRUNCATED) | (F.size(nulls) == 0)
-    return changes.withColumn(c.UNKNOWN, F.when(~told, nulls))
-
-
-def _is_debezium(bronze: StructType) -> bool:
-    return debezium.OP in bronze.names and debezium.AFTER in bronze.names

@@ -29,7 +29,7 @@ from sinks.commit import Commit
 from sinks.engine import Merge
 from sinks.table import Table
 from sinks.tombstones import Tombstones
-from streams.changes import TRUNCATED, VIOLATIONS
+from streams.change_sql import TRUNCATED, VIOLATIONS
 from streams.compute import Compute, Dialect, InSpark, Rows
 
 _CHANGES, _TOMBSTONES, _FLOOR, _LIVE, _TABLE, _SOURCE = (

@@ -13,7 +13,8 @@ from schemas.spec import HistorySpec
 from sinks import engine
 from sinks.commit import Commit
 from sinks.table import Table
-from streams.changes import TRUNCATED, VIOLATIONS, change_columns
+from streams.change_sql import TRUNCATED, VIOLATIONS
+from streams.changes import change_columns
 from streams.compute import Compute, InSpark, Rows
 
 _CHANGES, _HELD, _NEW = "changes", "held_changes", "new_changes"

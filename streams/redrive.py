@@ -23,7 +23,7 @@ from sinks.lanes import lane
 from sinks.lanes.positions import NOWHERE, Positions, held_in
 from sinks.lanes.reader import REDRIVEN, LaneReader
 from streams.bronze import BronzeStep
-from streams.changes import TRUNCATED, VIOLATIONS
+from streams.change_sql import TRUNCATED, VIOLATIONS
 from streams.compute import InDriver
 from streams.errors import NoLane
 from streams.graph import Graph

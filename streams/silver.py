@@ -25,7 +25,8 @@ from sinks.commit import Commit
 from sinks.lanes import lane
 from sinks.table import CHANGE_TYPE, Table
 from sinks.tombstones import Tombstones
-from streams.changes import TRUNCATED, VIOLATIONS, canonical_changes, change_columns, only_what_is_read
+from streams.change_sql import TRUNCATED, VIOLATIONS
+from streams.changes import canonical_changes, change_columns, only_what_is_read
 from streams.compute import Compute, Dialect, InDriver, InSpark, Rows
 from streams.current import CurrentRows
 from streams.handover import Handover

@@ -41,9 +41,10 @@ def test_the_columns_of_each_kind(pipeline: Pipeline) -> None:
         "before", "after", "source", "op", "ts_ms", "transaction", *c.BRONZE_METADATA, *c.INGEST_METADATA
     )  # fmt: skip
     assert names("bronze.rates") == ("currency", "rate", *c.BRONZE_METADATA, *c.INGEST_METADATA)
-    assert names("silver.customers") == ("customer_id", "email", "city", "_sequence", *c.INGEST_METADATA)
+    added = ("_sequence", "_column_sequences", *c.INGEST_METADATA)
+    assert names("silver.customers") == ("customer_id", "email", "city", *added)
     assert names("silver.customers_history") == (
-        "customer_id", "email", "changed_at", "_sequence", "_deleted", *c.INGEST_METADATA
+        "customer_id", "email", "changed_at", "_sequence", "_deleted", "_unknown", *c.INGEST_METADATA
     )  # fmt: skip
     assert names("gold.dim_customer") == (
         "customer_sk", "customer_id", "email", "changed_at",

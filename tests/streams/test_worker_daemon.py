@@ -13,10 +13,10 @@ from streams.worker_daemon import without_archives
 def test_only_what_spark_puts_there_of_itself_is_left_out() -> None:
     path = ["/spark/python/lib/pyspark.zip", "/spark/python/lib/py4j-0.10.9-src.zip", "/jars/spark-core_2.13-4.1.1.jar"]
 
-    assert without_archives([*path, "", "/home/own.zip", "/home/my-spark-core.jar"]) == [
+    assert without_archives([*path, "", "/mine/own.zip", "/mine/my-spark-core.jar"]) == [
         "",
-        "/home/own.zip",
-        "/home/my-spark-core.jar",
+        "/mine/own.zip",
+        "/mine/my-spark-core.jar",
     ]
 
 
