@@ -44,7 +44,9 @@ SPECS = {
 Batches = list[list[dict[str, Any]]]
 
 
-def put(visit: int | None, person: str | None, second: int | None, revision: int = 1, **more: Any) -> dict[str, Any]:
+def put(
+    visit: int | None, person: str | None, second: int | None, revision: int | None = 1, **more: Any
+) -> dict[str, Any]:
     at = None if second is None else f"2026-01-01T00:00:{second:02}Z"
     return {"visit": visit, "person": person, "note": None, "updated_at": at, "revision": revision, "op": "put", **more}
 
@@ -112,7 +114,7 @@ def test_rows_are_in_the_order_of_the_declared_columns(fed: Fed) -> None:
                 delete(3, 4),  # too late
                 delete(4, 6),
             ],
-            [put(4, "late", 5, 3), put(5, "late", 4), put(5, "back", 6), put(7, "no place", 1, None)],  # type: ignore[arg-type]
+            [put(4, "late", 5, 3), put(5, "late", 4), put(5, "back", 6), put(7, "no place", 1, None)],
         ],
         "silver.visits",
     )
