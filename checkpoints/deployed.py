@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from checkpoints.lake import Lake
 from schemas.avro.file import SUFFIX as AVRO_SUFFIX
 from schemas.avro.file import read_avro_schema
+from schemas.column_lists import with_select
 from schemas.contract_file import read_contract
 from schemas.errors import InvalidPipeline
 from schemas.folder import Folder
@@ -131,13 +132,14 @@ def load_deployed(lake: Lake) -> Deployed | None:
 def _as_far_as_it_is_right(folder: Path) -> Pipeline:
     schemas = SchemaSet.in_folder(folder / CONTRACTS)
     contracts = [read_contract(file, schemas) for file in sorted((folder / CONTRACTS).glob(f"*{SUFFIX}"))]
-    specs = [read_spec(file) for file in sorted((folder / TABLES).glob("*.yml"))]
+    sound = {one.contract.name: one.contract for one in contracts if one.contract is not None}
+    specs = with_select([read_spec(file) for file in sorted((folder / TABLES).glob("*.yml"))], sound)
     avro = {file.name: read_avro_schema(file) for file in sorted((folder / CONTRACTS).glob(f"*{AVRO_SUFFIX}"))}
     named = {one.contract.name: one for one in contracts if one.contract is not None}
     rules = read_rules(folder / RULES, Folder(named, {one.table: one for one in specs}, avro, tuple(avro)))
     return Pipeline(
         folder,
-        {name: one.contract for name, one in named.items() if one.contract is not None},
+        sound,
         {one.table: one.spec for one in specs if one.spec is not None},
         rules=rules.rules,
         writer_schemas={name: one.text for name, one in avro.items() if one.text is not None},

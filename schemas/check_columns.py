@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pyspark.sql.types import StructType, TimestampType
 
 from schemas import columns as c
+from schemas.column_lists import where_columns_are
 from schemas.errors import Problem
 from schemas.folder import Folder
 from schemas.spec import BronzeSpec, ChangeSpec, HistorySpec, Scd2Spec, TableSpec
@@ -81,14 +82,16 @@ def _taken_names(folder: Folder, spec: BronzeSpec, row: StructType) -> Iterator[
 
 
 def _change(folder: Folder, table: str, spec: ChangeSpec) -> Iterator[Problem]:
-    where = "`select`"
+    if not spec.select:
+        return
+    where = where_columns_are(folder.tables[table], spec)
     yield from missing(folder, table, "keys", spec.keys, spec.select, where)
     yield from missing(folder, table, "partition_by", spec.partition_by, spec.columns, where)
     declared = [name for name in spec.sequence_by if name != c.SOURCE_POSITION]
     yield from missing(folder, table, "sequence_by", declared, spec.select, where)
-    if spec.apply_as_truncates is not None and declared:
-        what = f"A truncate is placed by its position in the source, but `{spec.table}` is in another order first."
-        yield folder.problem(table, ("apply_as_truncates",), what, "Write `sequence_by: [_source_position]`.")
+    above = folder.specs.get(spec.from_)
+    if declared and isinstance(above, BronzeSpec) and above.source.is_debezium:
+        yield from _unplaced(folder, table, spec, declared)
     bronze = _bronze_type(folder, spec)
     for path, sql in _expressions(spec):
         try:
@@ -101,6 +104,18 @@ def _change(folder: Folder, table: str, spec: ChangeSpec) -> Iterator[Problem]:
         for reference in references(tree):
             if found := miss(reference, bronze):
                 yield _missed(folder, table, path, found, spec, bronze)
+
+
+def _unplaced(folder: Folder, table: str, spec: ChangeSpec, declared: Sequence[str]) -> Iterator[Problem]:
+    """Debezium's deletes and truncates have no row, and so no value in a column that orders by the row."""
+    remedy = "Write `sequence_by: [_source_position]`."
+    order = quoted(declared)
+    if spec.apply_as_deletes is not None:
+        what = f"A delete brings its key and no other value, so that it has no place in an order by {order}."
+        yield folder.problem(table, ("apply_as_deletes",), what, remedy)
+    if spec.apply_as_truncates is not None:
+        what = f"A truncate brings no row, so that it has no place in an order by {order}."
+        yield folder.problem(table, ("apply_as_truncates",), what, remedy)
 
 
 def _bronze_type(folder: Folder, spec: ChangeSpec) -> StructType | None:
@@ -143,7 +158,7 @@ def _scd2(folder: Folder, table: str, spec: Scd2Spec) -> Iterator[Problem]:
         what = "`track_history_column_list` and `track_history_except_column_list` exclude each other."
         yield folder.problem(table, ("track_history_except_column_list",), what, "Keep one of them.")
     history = folder.specs.get(spec.from_)
-    if not isinstance(history, HistorySpec):
+    if not isinstance(history, HistorySpec) or not history.select:
         return
     where = f"`{spec.from_}`"
     yield from missing(folder, table, "keys", spec.keys, history.columns, where)

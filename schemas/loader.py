@@ -8,6 +8,7 @@ from typing import Final
 
 from schemas.avro.file import SUFFIX as AVRO_SUFFIX
 from schemas.avro.file import read_avro_schema
+from schemas.column_lists import with_select
 from schemas.contract_file import read_contract
 from schemas.errors import InvalidPipeline, Problem
 from schemas.folder import Folder
@@ -47,7 +48,8 @@ def load(folder: Path) -> Pipeline:
     contracts = {
         file.name.removesuffix(SUFFIX): read_contract(file, schemas) for file in _files(folder / CONTRACTS, SUFFIX)
     }
-    specs = [read_spec(file) for file in _files(folder / TABLES, ".yml")]
+    sound = {name: read.contract for name, read in contracts.items() if read.contract is not None}
+    specs = with_select([read_spec(file) for file in _files(folder / TABLES, ".yml")], sound)
     if not specs:
         what = "The folder has no table: there is no file `tables/<layer>.<table>.yml`."
         problems.append(Problem(folder, 0, "", what, "Add one; README.md shows how."))
@@ -64,7 +66,7 @@ def load(folder: Path) -> Pipeline:
         raise InvalidPipeline(list(dict.fromkeys(problems)))
     return Pipeline(
         folder,
-        {name: read.contract for name, read in contracts.items() if read.contract},
+        sound,
         {spec.table: spec.spec for spec in specs if spec.spec},
         {spec.table: spec.document for spec in specs},
         rules=rules.rules,

@@ -105,7 +105,7 @@ class _SuiteReader:
             return None
 
     def _check(self, index: int, rule: RowRule, spec: ChangeSpec | None) -> None:
-        if spec is not None and rule.column not in spec.select:
+        if spec is not None and spec.select and rule.column not in spec.select:
             what = f"There is no column `{rule.column}` in `{self.table}`."
             self._report((index, "column"), what, did_you_mean(rule.column, spec.select, "Name one that is there."))
         if isinstance(rule, Between) and rule.min_value is None and rule.max_value is None:

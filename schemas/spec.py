@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 Layer = Literal["bronze", "silver", "gold"]
 TableName = Annotated[str, StringConstraints(pattern=r"^(bronze|silver|gold)\.[a-z][a-z0-9_]*$")]
-ColumnName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$")]
+COLUMN_NAME = r"^[a-z][a-z0-9_]*$"
+ColumnName = Annotated[str, StringConstraints(pattern=COLUMN_NAME)]
 SequenceColumn = Annotated[str, StringConstraints(pattern=r"^(_source_position|[a-z][a-z0-9_]*)$")]
 SqlExpression = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Select = dict[ColumnName, SqlExpression]
@@ -102,7 +103,11 @@ class BronzeSpec(Spec):
 
 
 class ChangeSpec(Spec):
-    """What the tables kept from a feed of changes share: keys, order, deletes and the canonical columns."""
+    """What the tables kept from a feed of changes share: keys, order, deletes and the canonical columns.
+
+    The words are those of Databricks AUTO CDC. `select` is there whichever of the words for columns the file uses: see
+    schemas/column_lists.py.
+    """
 
     from_: TableName = Field(alias="from")
     keys: Keys
@@ -110,7 +115,9 @@ class ChangeSpec(Spec):
     apply_as_deletes: SqlExpression | None = None
     apply_as_truncates: SqlExpression | None = None
     ignore_null_updates: bool = False
-    select: Annotated[Select, Field(min_length=1)]
+    select: Annotated[Select, Field(min_length=1)] = Field(default_factory=dict)
+    column_list: Keys | None = Field(default=None, exclude=True)
+    except_column_list: Keys | None = Field(default=None, exclude=True)
     pii: dict[ColumnName, Protection] = Field(default_factory=dict)
     schema_change: Literal["evolve", "freeze"] = "freeze"
     lane_retention_days: Days | None = None

@@ -94,6 +94,8 @@ def _own_names(
         case BronzeSpec():
             row = row_type(spec, contracts[spec.contract]) if spec.contract in contracts else None
             return (*payload_type(spec, row).names, *c.BRONZE_METADATA) if row is not None else None
+        case ChangeSpec() if not spec.select:
+            return None
         case CurrentSpec():
             return (*spec.columns, c.SEQUENCE, c.COLUMN_SEQUENCES)
         case HistorySpec():

@@ -151,8 +151,9 @@ class InSpark:
 
     def row(self, text: str, tables: Mapping[str, Rows]) -> dict[str, Any]:
         """The one row, as Python values."""
-        [row] = self.sql(text, tables).collect()
-        return row.asDict(recursive=True)
+        # By Arrow, as in the driver: `collect` would give timestamps without a zone.
+        [row] = self.sql(text, tables).toArrow().to_pylist()
+        return dict(row)
 
     def of(self, rows: Rows) -> DataFrame:
         """Rows as a frame of this session: views and settings are a session's own."""

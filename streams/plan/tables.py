@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from pyspark.sql.types import DataType, StringType, StructType
+from sqlglot import exp
 
 from schemas import columns as c
 from schemas.pipeline import Pipeline
@@ -188,6 +189,9 @@ def same_sql(one: str, other: str) -> bool:
         return one == other
     if UNREAD in trees:
         return one == other
+    for tree in trees:
+        for identifier in tree.find_all(exp.Identifier):
+            identifier.set("quoted", False)
     return bool(trees[0] == trees[1])
 
 

@@ -134,8 +134,9 @@ KEYS_AND_VALUES: dict[str, tuple[Files, str]] = {
     ),
     "a key that is Sluice's own": (
         changed(SILVER, "keys: [customer_id]", "keys: [customer_id]\n        file: x"),
-        f"{SILVER}:4 file: A current table has no key `file`. Known: `apply_as_truncates`, `description`, "
-        "`ignore_null_updates`, `lane_retention_days`, `partition_by`, `pii`, `reconcile`, `schema_change`.",
+        f"{SILVER}:4 file: A current table has no key `file`. Known: `apply_as_truncates`, `column_list`, "
+        "`description`, `except_column_list`, `ignore_null_updates`, `lane_retention_days`, `partition_by`, "
+        "`pii`, `reconcile`, `schema_change`.",
     ),
     "a lane that keeps nothing": (
         changed(SILVER, "keys: [customer_id]", "keys: [customer_id]\n        lane_retention_days: 0"),
@@ -518,15 +519,20 @@ COLUMNS: dict[str, tuple[Files, str]] = {
         f"{SILVER}:3 keys: `customer_id` is named twice. Remove one.",
     ),
     "a sequence that is not selected": (
-        changed(SILVER, "sequence_by: [_source_position]", "sequence_by: [emial]"),
-        f"{SILVER}:4 sequence_by: There is no column `emial` in `select`. Did you mean `email`?",
+        changed(HISTORY, "sequence_by: [_source_position]", "sequence_by: [emial]"),
+        f"{HISTORY}:4 sequence_by: There is no column `emial` in `select`. Did you mean `email`?",
+    ),
+    "a delete in an order that it has no place in": (
+        changed(SILVER, "sequence_by: [_source_position]", "sequence_by: [email]"),
+        f"{SILVER}:5 apply_as_deletes: A delete brings its key and no other value, so that it has no place in an order "
+        "by `email`. Write `sequence_by: [_source_position]`.",
     ),
     "a truncate in an order that it has no place in": (
         changed(
-            SILVER, "sequence_by: [_source_position]", "sequence_by: [email]\n        apply_as_truncates: \"op = 't'\""
+            HISTORY, "sequence_by: [_source_position]", "sequence_by: [email]\n        apply_as_truncates: \"op = 't'\""
         ),
-        f"{SILVER}:5 apply_as_truncates: A truncate is placed by its position in the source, but `silver.customers` "
-        "is in another order first. Write `sequence_by: [_source_position]`.",
+        f"{HISTORY}:5 apply_as_truncates: A truncate brings no row, so that it has no place in an order by `email`. "
+        "Write `sequence_by: [_source_position]`.",
     ),
     "a partition that is not selected": (
         changed(SILVER, "keys: [customer_id]", "keys: [customer_id]\n        partition_by: [day]"),

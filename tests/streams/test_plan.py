@@ -21,6 +21,7 @@ from streams.cli import app
 from streams.contract_watch import ContractWatch
 from streams.graph import Graph
 from streams.metrics import Metrics
+from streams.plan.tables import same_sql
 from streams.queries import QuerySupervisor
 from tests.support import avro, avro_pipeline, people
 from tests.support.bronze import Feeder, change
@@ -554,3 +555,12 @@ def test_a_value_that_debezium_did_not_send_fails_under_no_contract(
     assert [(one["surely"] + one["perhaps"], one["examples"]) for one in records["failing"]] == [
         (1, ["db.people[0]@0"])
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [("after.email", "after.`email`", True), ("`a b`", "`a`", False), ("'a'", "a", False)],
+)
+def test_quotes_around_a_name_are_no_change(one: str, other: str, same: bool) -> None:
+    """A column that moves from `select` into `column_list` stays what it is."""
+    assert same_sql(one, other) is same
