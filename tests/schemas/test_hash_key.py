@@ -68,9 +68,7 @@ def test_a_key_is_not_in_what_is_printed_of_it() -> None:
 
 def test_the_service_needs_one_where_something_is_hashed(tmp_path: Path) -> None:
     shop = load(SHOP)
-    with pytest.raises(
-        InvalidSettings, match=r"`silver\.customers`, `silver\.customers_history` are hashed"
-    ):
+    with pytest.raises(InvalidSettings, match=r"`silver\.customers`, `silver\.customers_history` are hashed"):
         require_key(shop, Settings().pii)
     with pytest.raises(InvalidSettings, match="at least 32"):
         require_key(shop, PiiSettings(key=SecretStr("short")))
