@@ -98,8 +98,20 @@ def owned(rows: pa.Table) -> pa.Table:
     """
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_table(rows)
+        writer.write_table(_with_offsets(rows))
     return pa.ipc.open_stream(sink.getvalue()).read_all()
+
+
+def _with_offsets(rows: pa.Table) -> pa.Table:
+    """The same with offsets also where there is nothing: of a column of lists that are all null, Spark leaves them out.
+
+    They may be missing, as in https://arrow.apache.org/docs/format/Columnar.html#variable-size-binary-layout says of
+    older writers, but delta-rs reads them in a MERGE, and takes what lies there for a place in memory.
+    """
+    for index, field in enumerate(rows.schema):
+        if pa.types.is_nested(field.type) and rows[index].num_chunks:
+            rows = rows.set_column(index, field, pa.concat_arrays(rows[index].chunks))
+    return rows
 
 
 def _merge_by_driver(table: Table, source: pa.Table, clauses: Merge, commit: Commit) -> None:

@@ -7,11 +7,9 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 from deltalake import DeltaTable, Schema
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField, StructType
@@ -21,8 +19,10 @@ from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry
 from schemas import columns as c
 from schemas.type_changes import additions, conflicts
+from sinks import lookup
 from sinks.commit import Commit
 from sinks.errors import IncompatibleTable
+from sinks.plain import plain
 
 PROPERTIES = {
     # Every table is read by its change feed.
@@ -199,35 +199,27 @@ class Table:
         counts = pa.table(self.handle().get_add_actions(flatten=True)).column("num_records")
         return None if counts.null_count else int(pc.sum(counts).as_py() or 0)
 
-    def count(self, among: pc.Expression) -> int:
-        """How many rows there are for which `among` holds, read by the driver."""
-        return int(self.handle().to_pyarrow_dataset().count_rows(filter=among))
+    def holds(self, column: str) -> bool:
+        """Whether any row has a value in this column."""
+        held = lookup.read(self.handle(), [column])[column]
+        return bool(held.null_count < len(held))
 
-    def to_arrow(
-        self, columns: Sequence[str], among: pc.Expression | None = None, version: int | None = None
+    def to_arrow(self, columns: Sequence[str], version: int | None = None) -> pa.Table:
+        """These columns of all rows, as of `version` where one is given; read by the driver."""
+        return lookup.read(self._at(version), columns)
+
+    def of_keys(
+        self, columns: Sequence[str], key: str, keys: pa.Array, version: int | None = None, *, or_null: bool = False
     ) -> pa.Table:
-        """These columns of the rows for which `among` holds, as of `version` where one is given; read by the driver."""
-        at = self.handle() if version in (None, self.version()) else DeltaTable(self.path, version=version)
-        dataset: ds.Dataset = at.to_pyarrow_dataset()
-        return plain(dataset.to_table(columns=list(columns), filter=among))
+        """The same of the rows whose `key` is one of these; or null, where asked for."""
+        return lookup.of_keys(self._at(version), columns, key, keys, or_null=or_null)
 
     def between(self, columns: Sequence[str], field: str, least: int, most: int) -> pa.Table:
-        """These columns of the files that may hold a value of a number `field`, a path, from `least` to `most`.
+        """These columns of the files that may hold a value of a number `field`, a path, from `least` to `most`."""
+        return lookup.between(self.handle(), columns, field, least, most)
 
-        Files are told apart by their statistics: a range that the table has not reached yet reads nothing.
-        """
-        handle = self.handle()
-        files = pa.table(handle.get_add_actions(flatten=True))
-        names = {f"{end}.{field}" for end in ("min", "max")}
-        dataset: ds.Dataset = handle.to_pyarrow_dataset()
-        fragments = list(dataset.get_fragments())
-        if names <= set(files.column_names):
-            apart = pc.or_(pc.less(files[f"max.{field}"], least), pc.greater(files[f"min.{field}"], most))
-            paths = set(files.filter(pc.invert(pc.fill_null(apart, fill_value=False)))["path"].to_pylist())
-            fragments = [one for one in fragments if unquote(one.path) in {unquote(path) for path in paths}]
-        tables = [one.to_table(schema=dataset.schema, columns=list(columns)) for one in fragments]
-        empty = dataset.schema.empty_table().select(list(columns))
-        return plain(pa.concat_tables([empty, *tables]))
+    def _at(self, version: int | None) -> DeltaTable:
+        return self.handle() if version in (None, self.version()) else DeltaTable(self.path, version=version)
 
     def changes(self, spark: SparkSession, first: int, last: int, few_rows: int) -> Feed:
         """The change feed from version `first` to `last`, both included, with Delta's `_change_type` column.
@@ -284,24 +276,3 @@ def _properties(schema: StructType) -> dict[str, str]:
 def delta_schema(schema: StructType) -> Schema:
     """Columns of Spark as Delta's."""
     return Schema.from_json(schema.json())
-
-
-def plain(rows: pa.Table) -> pa.Table:
-    """The rows in the types that Spark takes from Arrow; delta-rs gives views and dictionaries."""
-    return rows.cast(pa.schema([pa.field(field.name, _plain(field.type)) for field in rows.schema]))
-
-
-def _plain(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_struct(kind):
-        return pa.struct([pa.field(field.name, _plain(field.type)) for field in kind.fields])
-    if pa.types.is_map(kind):
-        return pa.map_(_plain(kind.key_type), _plain(kind.item_type))
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_list_view(kind):
-        return pa.list_(_plain(kind.value_type))
-    if pa.types.is_dictionary(kind):
-        return _plain(kind.value_type)
-    if pa.types.is_string_view(kind) or pa.types.is_large_string(kind):
-        return pa.string()
-    if pa.types.is_binary_view(kind) or pa.types.is_large_binary(kind):
-        return pa.binary()
-    return kind

@@ -14,21 +14,18 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField, StructType, TimestampType
 
 from checkpoints.lake import Lake
 from schemas import columns as c
+from sinks import lookup
 from sinks.engine import owned
-from sinks.table import delta_schema, plain
+from sinks.table import delta_schema
 
 DELETED_AT = "_deleted_at"
 """The clock of the batch that brought the deletion, TIMESTAMP."""
-
-_MANY_KEYS = 100_000
 
 
 class Tombstones:
@@ -51,11 +48,8 @@ class Tombstones:
 
     def of(self, rows: pa.Table) -> pa.Table:
         """Those of the keys in `rows`, and no floor."""
-        wanted = rows[self.keys[0]].combine_chunks()
-        among = pc.field(self.keys[0]).is_valid()
-        if len(wanted) <= _MANY_KEYS:
-            among &= pc.field(self.keys[0]).isin(wanted.unique())
-        return self._read(among)
+        wanted = rows[self.keys[0]].combine_chunks().drop_null().unique()
+        return lookup.of_keys(self._handle(), [*self.keys, c.SEQUENCE], self.keys[0], wanted)
 
     def all(self, spark: SparkSession) -> DataFrame:
         """All of them, and no floor, for Spark."""
@@ -63,7 +57,7 @@ class Tombstones:
 
     def floor(self) -> pa.Table:
         """The newest floor, as one row with `_sequence`; no row where there is none."""
-        found = self._read(pc.field(self.keys[0]).is_null()).select([c.SEQUENCE])
+        found = lookup.without_key(self._handle(), [c.SEQUENCE], self.keys[0])
         if found.num_rows < 2:
             return found
         newest = max(range(found.num_rows), key=lambda row: tuple(found[c.SEQUENCE][row].as_py().values()))
@@ -92,11 +86,6 @@ class Tombstones:
             .when_not_matched_insert({name: f"s.{name}" for name in names})
             .execute()
         )
-
-    def _read(self, condition: pc.Expression) -> pa.Table:
-        dataset: ds.Dataset = self._handle().to_pyarrow_dataset()
-        found = dataset.to_table(columns=[*self.keys, c.SEQUENCE], filter=condition)
-        return plain(found)
 
     def _handle(self) -> DeltaTable:
         if self._table is None:

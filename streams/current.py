@@ -15,10 +15,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, cast
+from typing import Any, cast
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql.types import StructType
 
 from schemas import columns as c
@@ -40,7 +39,6 @@ _CHANGES, _TOMBSTONES, _FLOOR, _LIVE, _TABLE, _SOURCE = (
     "existing",
     "source_rows",
 )
-_MANY_KEYS: Final = 100_000
 
 
 @dataclass
@@ -151,7 +149,7 @@ class CurrentRows:
 
     def _has_partial_rows(self) -> bool:
         if self.has_partial_rows is None:
-            self.has_partial_rows = bool(self.table.count(pc.field(c.COLUMN_SEQUENCES).is_valid()))
+            self.has_partial_rows = self.table.holds(c.COLUMN_SEQUENCES)
         return self.has_partial_rows
 
     def _newest(self, compute: Compute, live: Rows, columns: list[str]) -> Rows:
@@ -219,13 +217,11 @@ class CurrentRows:
         text = f"SELECT * FROM {_TABLE} t WHERE EXISTS (SELECT 1 FROM {_LIVE} l WHERE {on}){partial}"
         if isinstance(compute, InSpark):
             return compute.sql(text, {_TABLE: self.table.read(compute.spark), _LIVE: live})
-        wanted = cast(pa.Table, live)[self.spec.keys[0]].combine_chunks()
-        among = None
-        if len(wanted) <= _MANY_KEYS:
-            among = pc.field(self.spec.keys[0]).isin(wanted.unique())
-            if ends:
-                among |= pc.field(c.COLUMN_SEQUENCES).is_valid()
-        return compute.sql(text, {_TABLE: self.table.to_arrow(self.table.schema().names, among), _LIVE: live})
+        names = self.table.schema().names
+        if ends:  # partial rows of any key
+            return compute.sql(text, {_TABLE: self.table.to_arrow(names), _LIVE: live})
+        wanted = cast(pa.Table, live)[self.spec.keys[0]].combine_chunks().unique()
+        return compute.sql(text, {_TABLE: self.table.of_keys(names, self.spec.keys[0], wanted), _LIVE: live})
 
     def _with_ended(self, compute: Compute, source: Rows, floor: pa.Table) -> Rows:
         """Beside the source, a deletion of each row of the table that stands before the floor."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 from pyspark.sql.types import BooleanType, StructField, StructType, TimestampType
 
@@ -132,8 +131,12 @@ class VersionsStep:
         if isinstance(compute, InSpark):
             rows: Rows = self.history.read(compute.spark, version)
         else:
-            among = None if keys is None else pc.field(first).isin(_column(keys, first)) | pc.field(first).is_null()
-            rows = self.history.to_arrow(self.history.schema().names, among, version)
+            names = self.history.schema().names
+            rows = (
+                self.history.to_arrow(names, version)
+                if keys is None
+                else self.history.of_keys(names, first, _column(keys, first), version, or_null=True)
+            )
         return rows if keys is None else self._of_keys(compute, rows, keys, or_keyless=True)
 
     def _held(self, compute: Compute, keys: Rows | None) -> Rows:
@@ -141,8 +144,10 @@ class VersionsStep:
         if isinstance(compute, InSpark):
             rows: Rows = self.table.read(compute.spark)
         else:
-            among = None if keys is None else pc.field(first).isin(_column(keys, first))
-            rows = self.table.to_arrow(self.table.schema().names, among)
+            names = self.table.schema().names
+            rows = (
+                self.table.to_arrow(names) if keys is None else self.table.of_keys(names, first, _column(keys, first))
+            )
         return rows if keys is None else self._of_keys(compute, rows, keys, or_keyless=False)
 
     def _of_keys(self, compute: Compute, rows: Rows, keys: Rows, *, or_keyless: bool) -> Rows:
