@@ -22,6 +22,7 @@ from pyspark.sql.types import StructField, StructType, TimestampType
 
 from checkpoints.lake import Lake
 from schemas import columns as c
+from sinks.among import is_among
 from sinks.engine import owned
 from sinks.table import delta_schema, plain
 
@@ -54,7 +55,7 @@ class Tombstones:
         wanted = rows[self.keys[0]].combine_chunks()
         among = pc.field(self.keys[0]).is_valid()
         if len(wanted) <= _MANY_KEYS:
-            among &= pc.field(self.keys[0]).isin(wanted.unique())
+            among &= is_among(self.keys[0], wanted.unique())
         return self._read(among)
 
     def all(self, spark: SparkSession) -> DataFrame:

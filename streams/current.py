@@ -24,6 +24,7 @@ from pyspark.sql.types import StructType
 from schemas import columns as c
 from schemas.arrow_values import arrow_type
 from schemas.spec import CurrentSpec
+from sinks.among import is_among
 from sinks.engine import Merge
 from sinks.table import Table
 from sinks.tombstones import Tombstones
@@ -215,7 +216,7 @@ class CurrentRows:
         wanted = cast(pa.Table, live)[self.spec.keys[0]].combine_chunks()
         among = None
         if len(wanted) <= _MANY_KEYS:
-            among = pc.field(self.spec.keys[0]).isin(wanted.unique())
+            among = is_among(self.spec.keys[0], wanted.unique())
             if ends:
                 among |= pc.field(c.COLUMN_SEQUENCES).is_valid()
         return compute.sql(text, {_TABLE: self.table.to_arrow(self.table.schema().names, among), _LIVE: live})

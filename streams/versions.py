@@ -17,6 +17,7 @@ from schemas.errors import SluiceError
 from schemas.spec import Scd2Spec
 from schemas.table_columns import IS_CURRENT, VALID_FROM, VALID_TO
 from sinks import engine
+from sinks.among import is_among
 from sinks.engine import Merge
 from sinks.table import Table
 from streams.compute import Compute, InDriver, InSpark, Rows
@@ -132,7 +133,7 @@ class VersionsStep:
         if isinstance(compute, InSpark):
             rows: Rows = self.history.read(compute.spark, version)
         else:
-            among = None if keys is None else pc.field(first).isin(_column(keys, first)) | pc.field(first).is_null()
+            among = None if keys is None else is_among(first, _column(keys, first)) | pc.field(first).is_null()
             rows = self.history.to_arrow(self.history.schema().names, among, version)
         return rows if keys is None else self._of_keys(compute, rows, keys, or_keyless=True)
 
@@ -141,7 +142,7 @@ class VersionsStep:
         if isinstance(compute, InSpark):
             rows: Rows = self.table.read(compute.spark)
         else:
-            among = None if keys is None else pc.field(first).isin(_column(keys, first))
+            among = None if keys is None else is_among(first, _column(keys, first))
             rows = self.table.to_arrow(self.table.schema().names, among)
         return rows if keys is None else self._of_keys(compute, rows, keys, or_keyless=False)
 
