@@ -153,8 +153,8 @@ class CurrentRows:
         keys = d.names(self.spec.keys)
         rest = [*columns, c.SEQUENCE, c.DELETED, *c.INGEST_METADATA]
         newest = d.newest_row(rest, c.SEQUENCE)
-        per_key = f"SELECT {keys}, {newest} AS newest FROM {_LIVE} GROUP BY {keys}"
-        return compute.sql(f"SELECT {keys}, {d.names(rest, 'newest')} FROM ({per_key})", {_LIVE: live})
+        per_key = f"SELECT {keys}, {newest} AS __newest FROM {_LIVE} GROUP BY {keys}"
+        return compute.sql(f"SELECT {keys}, {d.names(rest, '__newest')} FROM ({per_key})", {_LIVE: live})
 
     def _folded(self, compute: Compute, live: Rows, columns: list[str], floor: pa.Table | None) -> Rows:
         """The rows that these changes and the table's rows of the same keys make, column by column.

@@ -56,38 +56,38 @@ def versions(compute: Compute, history: Rows, columns: Sequence[str], spec: Scd2
     so_far = f"OVER ({per_key} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
     row = d.struct({name: d.name(name) for name in own})
     tracked = d.struct({name: d.name(name) for name in tracked_columns(spec, columns)})
-    start = d.timestamp("happened")
+    start = d.timestamp("__happened")
     if spec.first_version == "beginning":
-        start = f"CASE WHEN number = 1 THEN {d.instant(BEGINNING)} ELSE {start} END"
-    own_of_newest = ", ".join(f"newest.{d.name(name)}" for name in own)
+        start = f"CASE WHEN __number = 1 THEN {d.instant(BEGINNING)} ELSE {start} END"
+    own_of_newest = ", ".join(f"__newest.{d.name(name)}" for name in own)
     text = f"""
         WITH ordered AS ({_with_floors(d, own, spec)}),
         known AS ({_with_known(d, own, keys, so_far)}),
-        numbered AS (SELECT *, row_number() OVER ({per_key}) AS number FROM known),
+        numbered AS (SELECT *, row_number() OVER ({per_key}) AS __number FROM known),
         timed AS (
-            SELECT *, max({d.micros(d.name(spec.valid_from))} - number) {so_far} + number AS happened,
-                CASE WHEN NOT {c.DELETED} THEN {tracked} END AS tracked
+            SELECT *, max({d.micros(d.name(spec.valid_from))} - __number) {so_far} + __number AS __happened,
+                CASE WHEN NOT {c.DELETED} THEN {tracked} END AS __tracked
             FROM numbered
         ),
-        compared AS (SELECT *, lag(tracked) OVER ({per_key}) AS earlier FROM timed),
+        compared AS (SELECT *, lag(__tracked) OVER ({per_key}) AS __earlier FROM timed),
         starting AS (
-            SELECT *, CASE WHEN {c.DELETED} OR tracked IS DISTINCT FROM earlier THEN 1 ELSE 0 END AS starts
+            SELECT *, CASE WHEN {c.DELETED} OR __tracked IS DISTINCT FROM __earlier THEN 1 ELSE 0 END AS __starts
             FROM compared
         ),
-        grouped AS (SELECT *, sum(starts) {so_far} AS version FROM starting),
+        grouped AS (SELECT *, sum(__starts) {so_far} AS __version FROM starting),
         spans AS (
-            SELECT {keys}, version, min(happened) AS happened, bool_or({c.DELETED}) AS is_end,
-                max_by({row}, {c.SEQUENCE}) AS newest
-            FROM grouped GROUP BY {keys}, version
+            SELECT {keys}, __version, min(__happened) AS __happened, bool_or({c.DELETED}) AS __is_end,
+                max_by({row}, {c.SEQUENCE}) AS __newest
+            FROM grouped GROUP BY {keys}, __version
         ),
         ends AS (
-            SELECT *, lead(happened) OVER (PARTITION BY {keys} ORDER BY version) AS ends_at,
-                row_number() OVER (PARTITION BY {keys} ORDER BY version) AS number
+            SELECT *, lead(__happened) OVER (PARTITION BY {keys} ORDER BY __version) AS __ends_at,
+                row_number() OVER (PARTITION BY {keys} ORDER BY __version) AS __number
             FROM spans
         )
         SELECT {keys}{", " if own else ""}{own_of_newest}, {start} AS {VALID_FROM},
-            {d.timestamp("ends_at")} AS {VALID_TO}, ends_at IS NULL AS {IS_CURRENT}
-        FROM ends WHERE NOT is_end
+            {d.timestamp("__ends_at")} AS {VALID_TO}, __ends_at IS NULL AS {IS_CURRENT}
+        FROM ends WHERE NOT __is_end
     """
     return compute.sql(text, {_HISTORY: history})
 
@@ -99,13 +99,13 @@ def broken_keys(compute: Compute, rows: Rows, spec: Scd2Spec) -> int:
     found = compute.row(
         f"""
         WITH spans AS (
-            SELECT *, lead({VALID_FROM}) OVER (PARTITION BY {keys} ORDER BY {VALID_FROM}) AS next_from
+            SELECT *, lead({VALID_FROM}) OVER (PARTITION BY {keys} ORDER BY {VALID_FROM}) AS __next_from
             FROM {_VERSIONS}
         )
         SELECT count(*) AS broken FROM spans
         WHERE {VALID_TO} <= {VALID_FROM} OR {VALID_FROM} IS NULL
-            OR next_from <= {VALID_FROM} OR next_from < {VALID_TO}
-            OR (next_from IS NOT NULL AND {VALID_TO} IS NULL) OR {IS_CURRENT} <> ({VALID_TO} IS NULL)
+            OR __next_from <= {VALID_FROM} OR __next_from < {VALID_TO}
+            OR (__next_from IS NOT NULL AND {VALID_TO} IS NULL) OR {IS_CURRENT} <> ({VALID_TO} IS NULL)
         """,
         {_VERSIONS: rows},
     )

@@ -198,6 +198,22 @@ def test_what_is_not_of_one_key_or_not_whole(
     assert [span(version) for version in sorted(versions_of(compute, rows), key=lambda one: one["valid_from"])] == spans
 
 
+@pytest.mark.parametrize(
+    "names", [("number", "version", "happened", "starts"), ("newest", "tracked", "earlier", "ends_at")], ids=str
+)
+def test_a_column_may_have_any_name(names: tuple[str, str, str, str], compute: Compute) -> None:
+    renamed = dict(zip(("id", "name", "note", "at"), names, strict=True))
+    given = {"keys": [names[0]], "valid_from": names[3], "track_history_column_list": [names[1]]}
+    spec = Scd2Spec.model_validate(SPEC.model_dump(by_alias=True) | given)
+    changes = [(1, name, "x", 10, place(position), False, None) for position, name in enumerate("aabc")]
+    history = history_of(changes).rename_columns([renamed.get(name, name) for name in HISTORY.names])
+
+    found = versions(compute, compute.of(history), history.column_names, spec)
+    assert broken_keys(compute, found, spec) == 0
+    table = found if isinstance(found, pa.Table) else found.toArrow()
+    assert sorted(table[names[1]].to_pylist()) == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(("first", "year"), [("beginning", 1), ("valid_from", 1970)])
 def test_where_the_first_version_starts(first: str, year: int, compute: Compute) -> None:
     spec = SPEC.model_copy(update={"first_version": first})
