@@ -41,7 +41,8 @@ def versions(compute: Compute, history: Rows, columns: Sequence[str], spec: Scd2
     A version starts at a change of a tracked column (NULL-safe), at the first change, and at the first after a
     deletion; it ends where the next one starts, or at a deletion. Columns that are not tracked take their newest
     value within the version. What a change does not tell (`_unknown`) is as it was before. A row without a key is a
-    deletion of every key; but the end of a snapshot (its position's `row` is negative) not of one that is in it.
+    deletion of every key that was heard of before; the end of a snapshot (its position's `row` is negative) not of
+    one that is in it.
 
     `valid_from` is the declared timestamp, made to grow with the position: a change that claims a time not after its
     predecessor's starts a microsecond after it, so no two versions of a key start together.
@@ -128,7 +129,7 @@ def surrogate_key(d: Dialect, columns: Mapping[str, DataType]) -> str:
 
 
 def _with_floors(d: Dialect, own: Sequence[str], spec: Scd2Spec) -> str:
-    """The changes of each key, and each floor as a deletion of each key: floors are few, most histories have none."""
+    """The changes of each key, and each floor as a deletion of each earlier key; most histories have no floor."""
     first = d.name(spec.keys[0])
     keys = d.names(spec.keys)
     rest = [*own, c.SEQUENCE, c.DELETED, c.UNKNOWN]
@@ -141,7 +142,8 @@ def _with_floors(d: Dialect, own: Sequence[str], spec: Scd2Spec) -> str:
         UNION ALL
         SELECT {d.names(spec.keys, "k")}, {d.names(rest, "f")}
         FROM (SELECT *, {", ".join(fields.values())} FROM {_HISTORY} WHERE {first} IS NULL) f
-        CROSS JOIN (SELECT DISTINCT {keys} FROM {_HISTORY} WHERE {first} IS NOT NULL) k
+        JOIN (SELECT {keys}, min({c.SEQUENCE}) AS __heard FROM {_HISTORY} WHERE {first} IS NOT NULL GROUP BY {keys}) k
+            ON f.{c.SEQUENCE} > k.__heard
         LEFT JOIN (SELECT DISTINCT {keys}, {", ".join(fields.values())} FROM {_HISTORY} WHERE {first} IS NOT NULL) h
             ON f.__row < 0 AND {same_key} AND {same_place} AND h.__row = f.__row + 1
         WHERE h.__row IS NULL

@@ -44,6 +44,8 @@ def made(
     contract = json.loads(json.dumps(people.CONTRACT))
     contract["properties"]["name"]["x-pii"] = True
     (folder / "contracts" / "people.schema.json").write_text(json.dumps(contract))
+    for spec in (folder / "tables").glob("silver.people*.yml"):
+        spec.write_text(spec.read_text() + "pii: {name: keep}\n")
     graph = Graph.build(load(folder), Settings(lake=str(root / "lake"), jars_dir=service_jars))
     graph.prepare(spark)
     feeder = Feeder(spark, graph)

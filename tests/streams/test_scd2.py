@@ -223,6 +223,19 @@ def test_where_the_first_version_starts(first: str, year: int, compute: Compute)
     assert version["valid_from"].year == year
 
 
+@pytest.mark.parametrize("row", [0, -1], ids=["truncate", "snapshot end"])
+def test_what_ends_every_key_says_nothing_of_one_first_heard_of_later(row: int, compute: Compute) -> None:
+    rows = [
+        (1, "a", "x", 10, place(1), False, None),
+        (None, None, None, 20, place(2, row), True, None),
+        (2, "b", "y", 30, place(3), False, None),
+    ]
+
+    found = sorted((version["id"], *span(version)) for version in versions_of(compute, rows))
+
+    assert found == [(1, "a", "x", BEGINNING, 20), (2, "b", "y", BEGINNING, None)]
+
+
 def test_the_surrogate_key_is_the_same_in_both_places(spark: SparkSession) -> None:
     kinds = StructType.fromDDL("a bigint, b string, c timestamp, d date, e decimal(9,2), f boolean")
     moment = datetime(1969, 12, 31, 23, 59, 59, 1, tzinfo=UTC)

@@ -21,7 +21,7 @@ FAILING = f"""\
 table: silver.failing
 {private.FEED}stored_as_scd_type: 1
 select: {{id: after.id, email: CAST(after.email AS INT)}}
-pii: {{id: hash, email: mask}}
+pii: {{id: hash, email: hash}}
 """
 
 

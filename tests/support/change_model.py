@@ -5,6 +5,7 @@ An event is one that a source wrote, at a position of its own; any of them may b
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ class Event:
 def states(events: Iterable[Event], key: int, columns: tuple[str, ...]) -> list[tuple[Event, dict[str, Any] | None]]:
     """The row of a key after each event that concerns it, in the source's order; None where it is gone."""
     mine = sorted({one for one in events if one.key in (key, None)}, key=lambda one: one.at)
+    mine = list(itertools.dropwhile(lambda one: one.key is None, mine))
     reads = {one.at for one in mine if one.key == key and one.op == "r"}
     found: list[tuple[Event, dict[str, Any] | None]] = []
     row: dict[str, Any] = dict.fromkeys(columns)

@@ -84,6 +84,7 @@ def write_pipeline(
         "apply_as_deletes": "op = 'd'",
         "stored_as_scd_type": 1,
         "select": {name: f"after.{name}" for name in COLUMNS},
+        **({"pii": dict.fromkeys(private, "keep")} if private else {}),
         "reconcile": {
             "source": "town",
             "table": "things",
