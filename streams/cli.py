@@ -107,7 +107,7 @@ def status(
     from streams.status import status_of
 
     settings = settings_of(config, set_)
-    graph = Graph.build(load(settings.pipeline), settings)
+    graph = Graph.build(load(settings.pipeline), settings, decodes=False)
     brokers = Brokers(settings.kafka)
     answers = brokers.reachable()
     found = list(status_of(graph, brokers if answers else None))

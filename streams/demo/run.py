@@ -94,7 +94,7 @@ class Demo:
         seeded = Seeded()
         encode = behavior.encoder(stack.registry.url)
         made, events = _seed(stack, seeded, encode)
-        graph = Graph.build(pipeline, settings)
+        graph = Graph.build(pipeline, settings, decodes=False)
         watcher = board.watcher = Watcher(graph, Brokers(settings.kafka))
         cleanup.callback(watcher.stop)
         watcher.start()
