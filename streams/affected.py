@@ -21,7 +21,7 @@ from pyspark.sql.types import (
 
 from sinks.table import Feed
 
-# What Spark takes to plan grows with the alternatives: 81 pairs, one by one, took it 3.2 s; see gold-through-the-feed.md.
+# What Spark takes to plan grows with the alternatives; what was measured is in gold-through-the-feed.md.
 _MOST_BRANCHES = 32
 
 # Brought through Python's local time, or compared as something else than they are: left to a join.
