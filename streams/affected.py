@@ -21,6 +21,9 @@ from pyspark.sql.types import (
 
 from sinks.table import Feed
 
+# What Spark takes to plan grows with the alternatives; what was measured is in gold-through-the-feed.md.
+_MOST_BRANCHES = 32
+
 # Brought through Python's local time, or compared as something else than they are: left to a join.
 _NOT_CONSTANT = (TimestampType, TimestampNTZType, FloatType, DoubleType, BinaryType, StructType, ArrayType)
 
@@ -52,7 +55,8 @@ class KeySet:
         is_constant = not any(isinstance(field.dataType, _NOT_CONSTANT) for field in frame.schema.fields)
         if count > pushdown_keys or not is_constant:
             return cls(names, frame, None)
-        return cls(names, frame, tuple(tuple(row[name] for name in names) for row in distinct.to_pylist()))
+        found = cls(names, frame, tuple(tuple(row[name] for name in names) for row in distinct.to_pylist()))
+        return found if len(found._branches()) <= _MOST_BRANCHES else cls(names, frame, None)
 
     @property
     def is_empty(self) -> bool:
@@ -63,25 +67,46 @@ class KeySet:
         """The restriction as a condition over constants; None where there are too many of them."""
         if self.literals is None:
             return None
-        if len(self.columns) == 1:
-            [column] = self.columns
-            values = [row[0] for row in self.literals if row[0] is not None]
-            found = F.col(column).isin(values)
-            return found | F.col(column).isNull() if len(values) < len(self.literals) else found
-        rows = (
+        branches = (
             reduce(
                 Column.__and__,
-                (F.col(name).eqNullSafe(F.lit(value)) for name, value in zip(self.columns, row, strict=True)),
+                (F.col(name).eqNullSafe(F.lit(value)) for name, value in zip(self._fixed, fixed, strict=True)),
+                _is_one_of(self._free, values),
             )
-            for row in self.literals
+            for fixed, values in self._branches().items()
         )
-        return reduce(Column.__or__, rows)
+        return reduce(Column.__or__, branches)
+
+    @property
+    def _free(self) -> str:
+        """The column with the most values: those are listed, for each combination of the others."""
+        rows = self.literals or ()
+        counts = [len({row[index] for row in rows}) for index in range(len(self.columns))]
+        return self.columns[counts.index(max(counts))]
+
+    @property
+    def _fixed(self) -> tuple[str, ...]:
+        return tuple(name for name in self.columns if name != self._free)
+
+    def _branches(self) -> dict[tuple[object, ...], list[object]]:
+        """The values of the free column by those of the others."""
+        at = self.columns.index(self._free)
+        found: dict[tuple[object, ...], list[object]] = {}
+        for row in self.literals or ():
+            found.setdefault((*row[:at], *row[at + 1 :]), []).append(row[at])
+        return found
 
     def semi_join(self, rows: DataFrame) -> DataFrame:
         """The rows that have one of the keys."""
         keys = self.frame.select(*(F.col(name).alias(f"__key_{name}") for name in self.columns))
         on = [rows[name].eqNullSafe(F.col(f"__key_{name}")) for name in self.columns]
         return rows.join(keys, reduce(Column.__and__, on), "left_semi")
+
+
+def _is_one_of(column: str, values: Sequence[object]) -> Column:
+    known = [value for value in values if value is not None]
+    found = F.col(column).isin(known)
+    return found | F.col(column).isNull() if len(known) < len(values) else found
 
 
 def restricted(rows: DataFrame, keys: Sequence[KeySet], grain: Sequence[str]) -> DataFrame:

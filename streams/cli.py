@@ -107,7 +107,7 @@ def status(
     from streams.status import status_of
 
     settings = settings_of(config, set_)
-    graph = Graph.build(load(settings.pipeline), settings)
+    graph = Graph.build(load(settings.pipeline), settings, decodes=False)
     brokers = Brokers(settings.kafka)
     answers = brokers.reachable()
     found = list(status_of(graph, brokers if answers else None))
@@ -169,12 +169,13 @@ def demo(
 def stack_up(
     folder: Annotated[Path, typer.Option(help="Where the stack keeps its data and state.")] = Path("build/stack"),
 ) -> None:
-    """Start Kafka, PostgreSQL and Debezium in the background, and print how to reach them."""
+    """Start Kafka, a schema registry, PostgreSQL and Debezium in the background, and print how to reach them."""
     from deploy.embedded import control
 
     state = control.up(folder)
     grid = Grid(box=None, pad_edge=False, show_header=False)
     grid.add_row("Kafka", state.bootstrap)
+    grid.add_row("Schema registry", state.registry_url)
     grid.add_row("PostgreSQL", state.dsn)
     grid.add_row("Kafka Connect", state.connect_url)
     out.print(grid, soft_wrap=True)

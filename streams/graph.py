@@ -50,11 +50,14 @@ class Graph:
     files: deployed.Files
 
     @classmethod
-    def build(cls, pipeline: Pipeline, settings: Settings) -> Graph:
-        """The steps; nothing is read or written yet but the generations of the checkpoints."""
+    def build(cls, pipeline: Pipeline, settings: Settings, *, decodes: bool = True) -> Graph:
+        """The steps; nothing is read or written yet but the generations of the checkpoints.
+
+        Who only looks at the tables sets `decodes` to False: the schema registry need not be known then.
+        """
         lake = Lake.at(settings.lake)
         tables = Tables(lake, pipeline.order)
-        registry = registry_for(pipeline, settings)
+        registry = registry_for(pipeline, settings) if decodes else None
         key = HashKey(settings.pii)
         bronze: dict[str, BronzeStep] = {}
         below: dict[str, Step] = {}

@@ -74,7 +74,9 @@ class TableWorker:
             if len(self._queue) < self._queue_size and self.state == "running" and not self._stopping.is_set():
                 handover.rows.retain()
                 self._queue.append(handover)
-        self.wake()
+            else:
+                self._dirty = True
+            self._changed.notify_all()
 
     def wake(self) -> None:
         """Say that an upstream has a new version."""
@@ -123,7 +125,9 @@ class TableWorker:
             while not (self._dirty or self._queue or self._stopping.is_set()):
                 self._changed.wait()
             self.busy_since = time.monotonic()
-            self._dirty = False
+            # A batch in hand is all that its step consumes: what did not fit the queue has to be looked for after it.
+            if not self._queue:
+                self._dirty = False
             return not self._stopping.is_set()
 
     def _run(self, handover: Handover | None) -> None:

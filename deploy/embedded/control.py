@@ -37,10 +37,11 @@ _TAIL_LINES = 40
 
 @dataclass(frozen=True)
 class StackState:
-    """Where a detached stack is: broker, PostgreSQL as the application's role, Connect's REST interface."""
+    """Where a detached stack is: broker, registry, PostgreSQL as the application's role, Connect's REST interface."""
 
     folder: Path
     bootstrap: str
+    registry_url: str
     dsn: str = field(repr=False)
     connect_url: str
     supervisor: int

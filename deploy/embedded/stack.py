@@ -1,4 +1,4 @@
-"""The whole embedded stack: a Kafka broker, PostgreSQL, and Debezium between them."""
+"""The whole embedded stack: a Kafka broker, a schema registry, PostgreSQL, and Debezium between them."""
 
 from __future__ import annotations
 
@@ -20,19 +20,21 @@ from deploy.embedded.errors import MissingTablesError, NotRunningError
 from deploy.embedded.kafka import KafkaBroker
 from deploy.embedded.postgres import DATABASE, PostgreSQL
 from deploy.embedded.process import ManagedProcess
+from deploy.embedded.registry import EmbeddedRegistry
 from deploy.embedded.shop import TABLES
 
 PARTS = ("kafka", "postgresql", "connect", "logs")
 
 
 class EmbeddedStack:
-    """Broker and PostgreSQL from `start` on, Debezium from `start_connect` on, once the tables are there.
+    """Broker, registry and PostgreSQL from `start` on, Debezium from `start_connect` on, once the tables are there.
 
     Use it as a context manager. Its data lie in `folder` (default: a new temporary folder), one folder per
     part, its logs in `folder/logs`; all of that is removed at the end unless `keep`. It is stopped at the
     end of the block, and if this program ends in any other way, SIGKILL included, by its guardians.
 
-    `tables` are the tables that Debezium captures, as `schema.table`.
+    `tables` are the tables that Debezium captures, as `schema.table`. The registry is a thread of this program, and may
+    be started before the rest.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class EmbeddedStack:
             logs=self.logs,
             timeout_seconds=timeout_seconds,
         )
+        self.registry = EmbeddedRegistry()
         self._connect: KafkaConnect | None = None
         self._starts: list[Future[None]] = []
         self._janitor = ManagedProcess("janitor", self.logs / "janitor.log", remove_when_orphaned=self._removable())
@@ -81,9 +84,10 @@ class EmbeddedStack:
         return {name: pids for name, pids in named.items() if pids}
 
     def start(self) -> None:
-        """Start the broker and PostgreSQL side by side; neither is left if one fails or the user stops it."""
+        """Start registry, broker and PostgreSQL, these side by side; none is left if one fails or the user stops."""
         jars.resolve("embedded")
         try:
+            self.registry.start()
             # It does nothing; its guardian removes the data if this program is killed.
             self._janitor.start(["tail", "-f", "/dev/null"], cwd=Path("/"), healthy=lambda: True, timeout_seconds=10)
             with ThreadPoolExecutor(2, "sluice-stack") as pool:
@@ -136,9 +140,10 @@ class EmbeddedStack:
             steps.callback(wait, self._starts)
             for part in self._parts():
                 steps.callback(part.stop)
+            steps.callback(self.registry.stop)
 
     def __enter__(self) -> Self:
-        """Start the broker and PostgreSQL."""
+        """Start the registry, the broker and PostgreSQL."""
         self.start()
         return self
 

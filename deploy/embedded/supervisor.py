@@ -37,6 +37,7 @@ def _hold(folder: Path) -> None:
         StackState(
             folder=folder,
             bootstrap=stack.kafka.bootstrap,
+            registry_url=stack.registry.url,
             dsn=stack.postgres.dsn,
             connect_url=connect.url,
             supervisor=os.getpid(),

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from random import Random
 
 from deploy.embedded import shop
+from deploy.embedded.behavior import BEHAVIOR_TOPIC, EVENT_TYPES, BehaviorEvent, Encode
 from deploy.embedded.shop import CITIES, CURRENCIES, FX_RATES_TOPIC, STATUSES, TIERS
 from streams.demo.broken import Record, broken_records
 
@@ -17,6 +18,8 @@ BROKEN_EVERY = 100
 _FIRST_BROKEN = 9
 _SEED = 20260101
 _FEW = 20
+_RECENT_MICROSECONDS = 600_000_000
+_KNOWN, _BY_APP = 0.8, 0.25
 
 _OTHER_CITIES = {
     "DE": ("Hamburg", "Köln", "Leipzig"),
@@ -66,11 +69,12 @@ Change = RowChange | Record
 
 @dataclass(frozen=True)
 class Seeded:
-    """How many rows each table of the shop begins with, numbered from 1."""
+    """How many rows each table of the shop begins with, numbered from 1, and how many events of its visitors."""
 
     customers: int = 200
     products: int = 50
     orders: int = 500
+    events: int = 300
 
     @property
     def records(self) -> dict[str, int]:
@@ -78,12 +82,14 @@ class Seeded:
         return {f"shop.public.{name}": getattr(self, name) for name in ("customers", "products", "orders")}
 
 
-def changes(seeded: Seeded, today: date, seed: int = _SEED) -> Iterator[Change]:
+def changes(seeded: Seeded, now: datetime, encode: Encode, seed: int = _SEED) -> Iterator[Change]:
     """The changes, without end; every hundredth is a broken record.
 
-    They must be applied in this order to a shop with these rows. Times of day are the database's own.
+    They must be applied in this order to a shop with these rows. Times of day are the database's own, but for those of
+    the visitors' events, which are before `now`; `encode` makes records of them.
     """
-    days, broken = _Days(seeded, today, Random(seed)), broken_records()  # noqa: S311 - it must be the same every time
+    draw = Random(seed)  # noqa: S311 - it must be the same every time
+    days, broken = _Days(seeded, now, encode, draw), broken_records(encode)
     number = 0
     while True:
         yield next(broken) if number % BROKEN_EVERY == _FIRST_BROKEN else days.next_change()
@@ -93,8 +99,9 @@ def changes(seeded: Seeded, today: date, seed: int = _SEED) -> Iterator[Change]:
 class _Days:
     """The shop as it is after the changes so far: enough of it to know what can happen next."""
 
-    def __init__(self, seeded: Seeded, today: date, draw: Random) -> None:
-        self._draw, self._today = draw, today
+    def __init__(self, seeded: Seeded, now: datetime, encode: Encode, draw: Random) -> None:
+        self._draw, self._now, self._encode = draw, now, encode
+        self._events: list[BehaviorEvent] = []
         rows = [shop.customer(number) for number in range(1, seeded.customers + 1)]
         self._city = {row[0]: (row[5], row[4]) for row in rows}
         self._customers = list(self._city)
@@ -113,6 +120,9 @@ class _Days:
             (self._customer_promoted, 2),
             (self._customer_left, 1 if len(self._customers) > _FEW else 0),
             (self._price_changed, 4),
+            (self._visitor_acted, 30),
+            (self._event_came_late, 4),
+            (self._event_sent_again, 3 if self._events else 0),
             (self._rate_published, 4),
         ]
         [chosen] = self._draw.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])
@@ -166,10 +176,44 @@ class _Days:
         self._products[product] = (price, currency)
         return RowChange("price changes", "products", _PRICE, (price, product))
 
+    def _visitor_acted(self) -> Change:
+        event = self._event(timedelta(microseconds=self._draw.randrange(_RECENT_MICROSECONDS)))
+        self._events.append(event)
+        return self._record("visitors' events", event)
+
+    def _event_came_late(self) -> Change:
+        ago = timedelta(days=self._draw.randint(1, 3), microseconds=self._draw.randrange(_RECENT_MICROSECONDS))
+        event = replace(self._event(ago), event_id=f"late-{self._draw.getrandbits(64):x}")
+        return self._record("events days late", event)
+
+    def _event_sent_again(self) -> Change:
+        return self._record("events sent twice", self._draw.choice(self._events))
+
+    def _event(self, ago: timedelta) -> BehaviorEvent:
+        kind = self._draw.choices(list(EVENT_TYPES), list(EVENT_TYPES.values()))[0]
+        customer = self._draw.choice(self._customers) if self._draw.random() < _KNOWN else None
+        product, number = self._draw.choice(list(self._products)), len(self._events) + 1
+        country = self._draw.choice([None, *CITIES])
+        is_app = self._draw.random() < _BY_APP
+        return BehaviorEvent(
+            event_id=f"live-{number}",
+            event_type=f" {kind.upper()} " if is_app else kind,
+            event_ts=self._now - ago,
+            session_id=f"live-{customer or f'nobody-{number}'}",
+            customer_id=customer,
+            product_id=product,
+            url=None if is_app else f"https://shop.example/products/{product}",
+            country=country.lower() if country and is_app else country,
+        )
+
+    def _record(self, kind: str, event: BehaviorEvent) -> Record:
+        key, value = event.event_id.encode(), self._encode(event)
+        return Record(kind, BEHAVIOR_TOPIC, key, value, is_broken=False, event=event)
+
     def _rate_published(self) -> Change:
         currency = self._draw.choice([name for name in CURRENCIES if name != "USD"])
         rate = CURRENCIES[currency] + Decimal(self._draw.randint(-150, 150)) / 10_000
-        key = {"currency": currency, "rate_date": self._today.isoformat()}
+        key = {"currency": currency, "rate_date": self._now.date().isoformat()}
         value = json.dumps(key | {"usd_rate": f"{rate:.4f}"})
         return Record("rates published", FX_RATES_TOPIC, json.dumps(key).encode(), value.encode(), is_broken=False)
 

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta
 from rich.console import Console
 
 from deploy import jars
-from deploy.embedded import shop
+from deploy.embedded import behavior, shop
+from deploy.embedded.behavior import BEHAVIOR_TOPIC, BehaviorEvent, Encode
 from deploy.embedded.ports import LOOPBACK, free_ports
 from deploy.embedded.stack import EmbeddedStack
 from schemas.loader import load
@@ -77,10 +78,11 @@ class Demo:
         # 1
         board.phase = "looking for the jars"
         jars.resolve("embedded")
-        # The service wants the broker's address before there is a broker.
+        # The service wants the addresses of broker and registry before there is a broker.
         stack.kafka.ports = tuple(free_ports(stack.kafka.port_count))
         bootstrap = f"{LOOPBACK}:{stack.kafka.ports[0]}"
-        settings = demo_settings(stack.folder, jars.resolve("service"), bootstrap)
+        stack.registry.start()
+        settings = demo_settings(stack.folder, jars.resolve("service"), bootstrap, stack.registry.url)
         pipeline = load(settings.pipeline)
         service = ServiceThread(settings, pipeline)
         board.service = service.service
@@ -90,8 +92,9 @@ class Demo:
         stack.start()
         # 2
         seeded = Seeded()
-        made = _seed(stack, seeded)
-        graph = Graph.build(pipeline, settings)
+        encode = behavior.encoder(stack.registry.url)
+        made, events = _seed(stack, seeded, encode)
+        graph = Graph.build(pipeline, settings, decodes=False)
         watcher = board.watcher = Watcher(graph, Brokers(settings.kafka))
         cleanup.callback(watcher.stop)
         watcher.start()
@@ -102,7 +105,7 @@ class Demo:
         board.phase = "the first rows are on their way to gold"
         _until(lambda: board.first_gold_seconds is not None, FIRST_GOLD_SECONDS, service)
         # 3
-        sequence = changes(seeded, datetime.now(UTC).date())
+        sequence = changes(seeded, datetime.now(UTC), encode)
         traffic = Traffic(stack.postgres.dsn, bootstrap, sequence, seconds=self._seconds, rate=self._rate)
         cleanup.callback(traffic.stop)
         board.traffic = traffic
@@ -125,7 +128,8 @@ class Demo:
             problems.append("The service did not end in order; run the demo with --keep to keep its log.")
         board.service_has_ended = True
         watcher.stop()
-        comparisons = compare(stack.postgres.dsn, graph.tables)
+        events.update({one.event_id: one for one in traffic.events})
+        comparisons = compare(stack.postgres.dsn, events.values(), graph.tables)
         board.phase = "done"
         return Summary(
             star=star_of(graph.tables),
@@ -140,16 +144,24 @@ class Demo:
         )
 
 
-def _seed(stack: EmbeddedStack, seeded: Seeded) -> Counter[str]:
-    """Make the topics and the shop; topic -> the records that come of it."""
-    stack.create_topics(dict.fromkeys((*seeded.records, shop.FX_RATES_TOPIC), 1))
+def _seed(stack: EmbeddedStack, seeded: Seeded, encode: Encode) -> tuple[Counter[str], dict[str, BehaviorEvent]]:
+    """Make the topics and the shop; topic -> the records that come of it, and the events by their ids."""
+    stack.create_topics(dict.fromkeys((*seeded.records, shop.FX_RATES_TOPIC, BEHAVIOR_TOPIC), 1))
     shop.create_tables(stack.postgres.dsn)
     shop.seed(stack.postgres.dsn, customers=seeded.customers, products=seeded.products, orders=seeded.orders)
     # Rates for the days of the seeded orders, and for those on which the traffic's orders can be placed.
     yesterday = datetime.now(UTC).date() - timedelta(days=1)
     days = ((shop.FIRST_DAY, _SEEDED_DAYS), (yesterday, _TRAFFIC_DAYS))
     rates = sum(shop.seed_fx_rates(stack.kafka.bootstrap, first=first, days=count) for first, count in days)
-    return Counter({**seeded.records, shop.FX_RATES_TOPIC: rates})
+    events = behavior.seed_behavior(
+        stack.kafka.bootstrap,
+        encode,
+        customers=seeded.customers,
+        products=seeded.products,
+        events=seeded.events,
+    )
+    made = Counter({**seeded.records, shop.FX_RATES_TOPIC: rates, BEHAVIOR_TOPIC: len(events)})
+    return made, {one.event_id: one for one in events}
 
 
 def _until(condition: Callable[[], bool], seconds: float, service: ServiceThread) -> bool:

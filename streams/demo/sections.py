@@ -71,9 +71,9 @@ def print_tally(console: Console, tallies: Sequence[TopicTally], changes: Mappin
 
 
 def print_comparison(console: Console, comparisons: Sequence[Comparison]) -> None:
-    """Silver beside PostgreSQL."""
+    """Silver beside PostgreSQL and the events that were made."""
     grid = _grid("Silver beside its source", ("table",))
-    for heading in ("rows in PostgreSQL", "rows in silver", "that differ"):
+    for heading in ("rows in the source", "rows in silver", "that differ"):
         grid.add_column(heading, justify="right")
     grid.add_column("")
     for one in comparisons:

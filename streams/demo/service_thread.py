@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from deploy.embedded.stack import EmbeddedStack
 from schemas.errors import SluiceError
 from schemas.pipeline import Pipeline
-from schemas.settings import KafkaSettings, PiiSettings, Settings, SparkSettings
+from schemas.settings import KafkaSettings, PiiSettings, RegistrySettings, Settings, SparkSettings
 from streams import logs
 from streams.demo.stopping import end_children
 from streams.service import Service
@@ -85,7 +85,7 @@ class ServiceThread:
             self._error = error
 
 
-def demo_settings(folder: Path, jars_dir: Path, bootstrap: str) -> Settings:
+def demo_settings(folder: Path, jars_dir: Path, bootstrap: str, registry_url: str) -> Settings:
     """The service's settings: everything in one folder, a key of its own, short waits, and a JVM that starts fast.
 
     A process that lives for a minute spends most of it compiling: Java's second compiler and the code that Spark
@@ -105,6 +105,7 @@ def demo_settings(folder: Path, jars_dir: Path, bootstrap: str) -> Settings:
     return Settings(
         lake=str(folder / "lake"),
         kafka=KafkaSettings(bootstrap_servers=bootstrap),
+        registry=RegistrySettings(url=registry_url),
         jars_dir=jars_dir,
         metrics_port=0,
         drain_seconds=_DRAIN_SECONDS,

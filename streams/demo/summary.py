@@ -41,7 +41,7 @@ class Summary:
             if not one.is_equal:
                 keys = ", ".join(str(key) for key in one.differing[:_EXAMPLES])
                 found.append(
-                    f"silver.{one.table}: {one.in_silver:,} rows, and {one.in_source:,} in PostgreSQL;"
+                    f"silver.{one.table}: {one.in_silver:,} rows, and {one.in_source:,} in the source;"
                     f" {len(one.differing):,} keys differ: {keys}"
                 )
         if not self.star.facts:

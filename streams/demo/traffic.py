@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import psycopg
 from confluent_kafka import KafkaError, KafkaException, Producer
 
+from deploy.embedded.behavior import BehaviorEvent
 from schemas.errors import SluiceError
 from streams.demo.broken import Record
 from streams.demo.changes import Change
@@ -28,13 +29,15 @@ class TrafficStopped(SluiceError):
 class Traffic:
     """Makes up to `seconds * rate` changes, each when its time has come; a slow machine makes fewer.
 
-    `kinds` counts the changes by kind, `records` and `broken` the records by topic, those of Debezium included.
+    `kinds` counts the changes by kind, `records` and `broken` the records by topic, those of Debezium included;
+    `events` are what visitors did, those that were sent again too.
     """
 
     def __init__(self, dsn: str, bootstrap: str, changes: Iterator[Change], *, seconds: int, rate: int) -> None:
         self.kinds: Counter[str] = Counter()
         self.records: Counter[str] = Counter()
         self.broken: Counter[str] = Counter()
+        self.events: list[BehaviorEvent] = []
         self.error: TrafficStopped | None = None
         self._dsn, self._bootstrap = dsn, bootstrap
         self._changes, self._seconds, self._rate = changes, seconds, rate
@@ -95,6 +98,8 @@ class Traffic:
             producer.poll(0)
             self.records[change.topic] += 1
             self.broken[change.topic] += change.is_broken
+            if change.event is not None:
+                self.events.append(change.event)
         else:
             connection.execute(change.statement.encode(), change.values)
             self.records[change.topic] += change.records

@@ -11,6 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from deploy.embedded import control
 from deploy.embedded.errors import StackFailedError, StackNotRunningError, StackRunningError
@@ -42,6 +43,7 @@ def test_up_and_down(folder: Path, alive: Alive, eventually: Eventually) -> None
     with psycopg.connect(state.dsn) as connection:
         assert connection.execute("SELECT count(*) FROM orders").fetchone() == (0,)
     assert AdminClient({"bootstrap.servers": state.bootstrap}).list_topics(timeout=10).brokers
+    assert SchemaRegistryClient({"url": state.registry_url}).get_subjects() == []
 
     with pytest.raises(StackRunningError, match=f"supervisor process {state.supervisor}"):
         control.up(folder)

@@ -17,7 +17,8 @@ from confluent_kafka import Producer
 
 from checkpoints import ledger
 from checkpoints.lake import Lake
-from deploy.embedded import shop
+from deploy.embedded import behavior, shop
+from deploy.embedded.behavior import BehaviorEvent
 from deploy.embedded.stack import EmbeddedStack
 from schemas.settings import KafkaSettings
 from sinks.table import Table
@@ -36,6 +37,8 @@ BROKEN = [
     ("fx_rates", b"x", b'{"currency": "EUR", "rate_date": "2026-02-01", "usd_rate": 1.5}', "schema.type"),
     ("shop.public.orders", b"x", b"\x00garbage", "json.syntax"),
     ("shop.public.orders", b"x", b'{"op": "u"}', "debezium.position"),
+    ("behavior", b"x", b'{"event_id": "1"}', "avro.magic"),
+    ("behavior", b"x", b"\x00\x7f\xff\xff\xff\x02", "avro.schema_unknown"),
 ]
 ORDERS = ("order_id", "customer_id", "product_id", "quantity", "amount", "currency", "status", "order_ts")
 CUSTOMERS = ("customer_id", "email", "full_name", "city", "country", "tier")
@@ -52,6 +55,7 @@ class Shop:
     def __init__(self, stack: EmbeddedStack) -> None:
         self.dsn = stack.postgres.dsn
         self.producer = Producer({"bootstrap.servers": stack.kafka.bootstrap, "linger.ms": 5})
+        self.encode = behavior.encoder(stack.registry.url)
 
     def sql(self, *statements: tuple[str, tuple[Any, ...]]) -> list[tuple[Any, ...]]:
         """Each statement in a transaction of its own."""
@@ -69,6 +73,10 @@ class Shop:
     def rate(self, currency: str, day: int, rate: str) -> None:
         record = {"currency": currency, "rate_date": f"2026-02-{day:02}", "usd_rate": rate}
         self.produce("fx_rates", f"{currency}{day}".encode(), json.dumps(record).encode())
+
+    def event(self, number: int, customer: int | None, kind: str, happened: datetime) -> None:
+        made = BehaviorEvent(f"e{number}", kind, happened, f"s{customer}", customer, 1, " /lamp ", " de")
+        self.produce("behavior", made.event_id.encode(), self.encode(made))
 
 
 def customer(number: int, city: str) -> tuple[str, tuple[Any, ...]]:
@@ -114,6 +122,7 @@ def test_known_changes_reach_every_table_though_the_service_is_killed(
         {
             "lake": lake.root,
             "kafka.bootstrap_servers": stack.kafka.bootstrap,
+            "registry.url": stack.registry.url,
             "jars_dir": str(service_jars),
             "metrics_port": "0",
             "trigger_seconds": "0.5",
@@ -133,10 +142,19 @@ def test_known_changes_reach_every_table_though_the_service_is_killed(
     )
     service.start()
     stack.start_connect()
-    stack.create_topics({"fx_rates": 2})
+    stack.create_topics({"fx_rates": 2, "behavior": 2})
     source.rate("EUR", 1, "1.10")
+    viewed, added, seen = at(1, 9).replace(microsecond=123457), at(1, 10), at(2, 8)
+    late = datetime(2026, 1, 20, tzinfo=UTC)
+    source.event(1, 1, "view", viewed)
+    source.event(2, 2, "cart", added)
     service.wait_for(
-        lambda status: status["gold.fact_sales"]["rows"] == 2 and is_drained(status), "the snapshot is in gold"
+        lambda status: (
+            status["gold.fact_sales"]["rows"] == 2
+            and status["silver.customer_activity"]["rows"] == 2
+            and is_drained(status)
+        ),
+        "the snapshot is in gold, and the first events are in silver",
     )
 
     # While it runs, and then while it is dead.
@@ -149,6 +167,9 @@ def test_known_changes_reach_every_table_though_the_service_is_killed(
     )
     for topic, key, value, _ in BROKEN[:4]:
         source.produce(topic, key, value)
+    source.event(3, None, "view", added)
+    source.event(4, 1, "checkout", late)
+    source.event(1, 1, "view", viewed)
     service.kill()
     source.rate("EUR", 2, "1.20")
     source.sql(
@@ -162,6 +183,7 @@ def test_known_changes_reach_every_table_though_the_service_is_killed(
     for topic, key, value, _ in BROKEN[4:]:
         source.produce(topic, key, value)
     source.rate("EUR", 1, "1.15")
+    source.event(5, 3, " VIEW", seen)
 
     service.start()
     wanted = len(source.sql(("SELECT 1 FROM orders", ())))
@@ -172,6 +194,8 @@ def test_known_changes_reach_every_table_though_the_service_is_killed(
             and status["bronze.fx_rates"]["position"] is not None
             and rows_of(lake.table("silver.products"), "price") == [(Decimal("12.50"),)]
             and len(lane_records(lake.errors("bronze.fx_rates"))) == 5
+            and len(lane_records(lake.errors("bronze.behavior"))) == 2
+            and status["silver.behavior"]["rows"] == 5
         ),
         "everything is in every table",
     )
@@ -183,6 +207,7 @@ def test_known_changes_reach_every_table_though_the_service_is_killed(
         ("bronze.orders", "shop.public.orders"),
         ("bronze.products", "shop.public.products"),
         ("bronze.fx_rates", "fx_rates"),
+        ("bronze.behavior", "behavior"),
     ):
         held = rows_of(lake.table(table), "_partition", "_offset")
         lane = [(record["partition"], record["offset"]) for record in lane_records(lake.errors(table))]
@@ -191,7 +216,8 @@ def test_known_changes_reach_every_table_though_the_service_is_killed(
         ends = Brokers(KafkaSettings(bootstrap_servers=stack.kafka.bootstrap)).end_offsets(topic, {})
         assert len({*held, *lane}) == len(held) + len(lane), table
         assert len(held) + len(lane) + dropped == read == sum(ends.values()), table
-    rejected = lane_records(lake.errors("bronze.fx_rates")) + lane_records(lake.errors("bronze.orders"))
+    lanes = [lake.errors(f"bronze.{name}") for name in ("fx_rates", "orders", "behavior")]
+    rejected = [record for lane in lanes for record in lane_records(lane)]
     assert sorted(record["violations"][0]["rule"] for record in rejected) == sorted(rule for *_, rule in BROKEN)
 
     # Silver is the database, without what is personal.
@@ -205,6 +231,26 @@ def test_known_changes_reach_every_table_though_the_service_is_killed(
     assert rows_of(lake.table("silver.fx_rates"), "currency", "rate_date", "usd_rate") == [
         ("EUR", date(2026, 2, 1), Decimal("1.15000000")),
         ("EUR", date(2026, 2, 2), Decimal("1.20000000")),
+    ]
+
+    # The events: each once, in one form, at its microsecond. The days: one that came late, one of a customer who is
+    # gone without the order that was deleted, those of an order that moved to another customer and key.
+    assert rows_of(lake.table("silver.behavior")) == [
+        (f"e{number}", customer_, kind, 1, f"s{customer_}", "/lamp", "DE", happened, happened.date())
+        for number, customer_, kind, happened in (
+            (1, 1, "view", viewed),
+            (2, 2, "cart", added),
+            (3, None, "view", added),
+            (4, 1, "checkout", late),
+            (5, 3, "view", seen),
+        )
+    ]
+    assert rows_of(lake.table("silver.customer_activity")) == [
+        (1, date(2026, 1, 20), "DE", "gold", 0, 0, 1, 0, 0, 1, 1, late, late),
+        (1, date(2026, 2, 1), "DE", "gold", 1, 1, 1, 1, 0, 0, 1, viewed, viewed),
+        (2, date(2026, 2, 1), None, None, 0, 0, 1, 0, 1, 0, 1, added, added),
+        (3, date(2026, 2, 2), "DE", "gold", 1, 1, 1, 1, 0, 0, 1, seen, seen),
+        (3, date(2026, 2, 3), "DE", "gold", 1, 1, 0, 0, 0, 0, 0, None, None),
     ]
 
     # Gold: a version per city, the order of a customer who is gone, the corrected rate, the moved key.

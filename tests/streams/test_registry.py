@@ -25,6 +25,7 @@ from schemas.avro.wire import Unreadable, read_confluent, schema_id
 from schemas.errors import InvalidSettings
 from schemas.loader import load
 from schemas.settings import RegistrySettings, Settings
+from streams.graph import Graph
 from streams.redaction import redact
 from streams.registry import MOST_UNKNOWN, RegistryUnavailable, SchemaRegistry, registry_for
 from tests.schemas.folders import changed, write
@@ -332,3 +333,11 @@ def test_a_pipeline_without_avro_needs_no_registry_and_one_with_it_needs_its_url
     # nothing answers there, which is no reason not to start
     settings = Settings(registry=RegistrySettings(url="http://127.0.0.1:1"))
     assert registry_for(with_avro, settings) is not None
+
+
+def test_who_only_looks_at_the_tables_needs_no_registry(tmp_path: Path) -> None:
+    with_avro = load(write(tmp_path / "avro", changed("tables/bronze.rates.yml", "format: json", "format: avro")))
+    settings = Settings(lake=str(tmp_path / "lake"))
+    with pytest.raises(InvalidSettings, match=r"registry\.url"):
+        Graph.build(with_avro, settings)
+    assert "bronze.rates" in Graph.build(with_avro, settings, decodes=False).bronze

@@ -77,7 +77,9 @@ class ServiceProcess:
         settings = load_settings(None, self.settings, {})
         brokers = Brokers(settings.kafka)
         try:
-            found = status_of(Graph.build(load(settings.pipeline), settings), brokers if brokers.reachable() else None)
+            found = status_of(
+                Graph.build(load(settings.pipeline), settings, decodes=False), brokers if brokers.reachable() else None
+            )
             return {one.table: one.to_json() for one in found}
         finally:
             brokers.close()

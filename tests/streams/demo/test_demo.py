@@ -70,7 +70,7 @@ def test_it_accounts_for_every_record_and_leaves_nothing_behind(scratch: Path) -
     assert read == accepted + rejected + dropped
     assert rejected > 0
     assert "✗" not in output
-    assert output.count("✓") == 7  # four topics, three tables
+    assert output.count("✓") == 10  # five topics, five tables
     assert "first gold rows after" in output
     assert list(scratch.iterdir()) == []
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import date
+from datetime import UTC, datetime
 from itertools import islice
 
 from streams.demo.broken import Record
 from streams.demo.changes import BROKEN_EVERY, Change, RowChange, Seeded, changes
+from tests.support.shop import encoded
 
-TODAY = date(2026, 3, 14)
+NOW = datetime(2026, 3, 14, 15, 9, 26, 535897, tzinfo=UTC)
 SEEDED = Seeded(customers=40, products=5, orders=60)
 
 
 def first(count: int, seed: int = 1) -> list[Change]:
-    return list(islice(changes(SEEDED, TODAY, seed), count))
+    return list(islice(changes(SEEDED, NOW, encoded, seed), count))
 
 
 def test_the_same_seed_gives_the_same_changes() -> None:
@@ -30,11 +31,14 @@ def test_every_kind_of_change_comes_up() -> None:
         "customers deleted",
         "customers joined",
         "customers moved",
+        "events days late",
+        "events sent twice",
         "order status changes",
         "orders deleted",
         "orders placed",
         "price changes",
         "rates published",
+        "visitors' events",
     }
     assert kinds.most_common(1)[0][0] == "orders placed"
 
@@ -82,3 +86,18 @@ def test_a_customer_that_moves_gets_another_city() -> None:
             assert cities.get(customer) != city
             cities[customer] = city
     assert cities
+
+
+def test_events_are_of_the_past_and_one_that_is_sent_again_is_the_same() -> None:
+    events = [change for change in first(3000) if isinstance(change, Record) and change.event is not None]
+    by_id: dict[str, Record] = {}
+    for one in events:
+        assert one.event is not None
+        assert one.event.event_ts <= NOW
+        assert one.key == one.event.event_id.encode()
+        assert by_id.setdefault(one.event.event_id, one).value == one.value
+    sent_again = [one for one in events if one.kind == "events sent twice"]
+    assert len(by_id) == len(events) - len(sent_again)
+    assert {one.event.customer_id is None for one in events if one.event} == {True, False}
+    # Sites and apps write in their own way; silver has to bring that to one form.
+    assert any(one.event.event_type != one.event.event_type.strip().lower() for one in events if one.event)

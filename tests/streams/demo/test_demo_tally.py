@@ -75,7 +75,7 @@ def test_what_does_not_hold_is_said(tally: TopicTally, sentence: str) -> None:
 
 def test_rows_that_differ_from_the_source_are_named() -> None:
     summary = replace(SUMMARY, comparisons=[Comparison("orders", 3, 2, (7,))])
-    assert summary.differences == ["silver.orders: 2 rows, and 3 in PostgreSQL; 1 keys differ: 7"]
+    assert summary.differences == ["silver.orders: 2 rows, and 3 in the source; 1 keys differ: 7"]
 
 
 def test_no_facts_is_not_a_good_end() -> None:
