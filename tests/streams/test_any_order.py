@@ -187,9 +187,7 @@ def feed(step: ChangeStep, compute: Compute, batches: list[list[Event]], *, coll
 
     def deletions(keys: Rows) -> Rows:
         assert collects, "nothing was collected, so that nothing is to be looked up"
-        newest = (
-            "SELECT id, max(_sequence) AS _sequence FROM fed WHERE _deleted AND id IN (SELECT id FROM wanted) GROUP BY id"
-        )
+        newest = "SELECT id, max(_sequence) AS _sequence FROM fed JOIN wanted USING (id) WHERE _deleted GROUP BY id"
         return compute.sql(newest, {"fed": pa.concat_tables(fed), "wanted": keys})
 
     for number, batch in enumerate(batches):
