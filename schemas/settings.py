@@ -166,6 +166,10 @@ class Settings(_Model):
         None,
         description="Days that error lanes keep records, unless a table's spec says otherwise; none is for ever.",
     )
+    tombstone_days: Positive = Field(
+        30,
+        description="Days that deleted keys keep their positions; what is later is looked up in bronze.",
+    )
     audit_seconds: Annotated[float, Field(ge=0)] = Field(
         300.0, description="Time between two audits of the bronze tables by the service, in seconds; 0 is never."
     )

@@ -46,6 +46,33 @@ def between(table: DeltaTable, columns: Sequence[str], field: str, least: int, m
     return _read(table, columns, _fragments(table, files))
 
 
+def may_hold_less(table: DeltaTable, field: str, limit: pa.Scalar) -> bool:
+    """Whether a file may have a value of `field` up to `limit`; only the log's statistics are read."""
+    files = _up_to(table, field, limit, or_null=False)
+    return files is None or bool(files)
+
+
+def each_less(table: DeltaTable, columns: Sequence[str], field: str, limit: pa.Scalar) -> Iterator[pa.Table]:
+    """These columns of the rows whose `field` is less than `limit` or null, file by file."""
+    for fragment in _fragments(table, _up_to(table, field, limit, or_null=True)):
+        schema = pa.schema(list(arrow_type(_columns(table))))
+        rows = plain(fragment.to_table(schema=schema, columns=list(columns)))
+        yield rows.filter(pc.fill_null(pc.less(rows[field], limit), fill_value=True))
+
+
+def _up_to(table: DeltaTable, field: str, limit: pa.Scalar, *, or_null: bool) -> set[str] | None:
+    files = pa.table(table.get_add_actions(flatten=True))
+    lowest = f"min.{field}"
+    if lowest not in files.column_names:
+        return None
+    low, nulls = plain(files.select([lowest]))[0], files[f"null_count.{field}"]
+    less = pc.fill_null(pc.less_equal(low, limit.cast(low.type)), fill_value=True)
+    kept = pc.and_(less, pc.fill_null(pc.less(nulls, files["num_records"]), fill_value=True))
+    if or_null:
+        kept = pc.or_(kept, pc.fill_null(pc.greater(nulls, 0), fill_value=True))
+    return {unquote(path) for path in files.filter(kept)["path"].cast(pa.string()).to_pylist()}
+
+
 def _columns(table: DeltaTable) -> StructType:
     return StructType.fromJson(json.loads(table.schema().to_json()))
 

@@ -6,14 +6,21 @@ a key is a floor, below which every key is gone: a TRUNCATE, or the end of a sna
 
 A tombstone only ever moves forward, so that to write it again is harmless, and it is written before the table's own
 commit: a crash between the two leaves a tombstone for a change that is still to come, and that change passes it.
+
+Old ones are collected. What is left of them is the collected mark, the greatest `_sequence` among all that ever were: a
+row without a key and without a time. A change above it needs none of them; one below it may have lost its tombstone.
+The mark moves in the commit that removes the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField, StructType, TimestampType
@@ -25,7 +32,31 @@ from sinks.engine import owned
 from sinks.table import delta_schema
 
 DELETED_AT = "_deleted_at"
-"""The clock of the batch that brought the deletion, TIMESTAMP."""
+"""The clock of the batch that brought the deletion, TIMESTAMP; null in the collected mark."""
+
+_MOST_KEPT = 1_000_000
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What holds for all keys, as values of `_sequence`: the newest floor and the collected mark, None without one."""
+
+    floor: Mapping[str, Any] | None = None
+    collected: Mapping[str, Any] | None = None
+
+
+@dataclass
+class _Sorted:
+    """Tombstones that are old enough, told apart: how many go, the newest of them by key, and those that stay."""
+
+    gone: int = 0
+    marks: list[pa.Table] = field(default_factory=list)
+    kept: list[pa.Table] = field(default_factory=list)
+
+    @property
+    def is_too_much(self) -> bool:
+        """Whether so many stay that writing them anew costs more than it frees."""
+        return sum(len(rows) for rows in self.kept) > _MOST_KEPT
 
 
 class Tombstones:
@@ -55,13 +86,11 @@ class Tombstones:
         """All of them, and no floor, for Spark."""
         return spark.read.format("delta").load(self.path).where(f"`{self.keys[0]}` IS NOT NULL")
 
-    def floor(self) -> pa.Table:
-        """The newest floor, as one row with `_sequence`; no row where there is none."""
-        found = lookup.without_key(self._handle(), [c.SEQUENCE], self.keys[0])
-        if found.num_rows < 2:
-            return found
-        newest = max(range(found.num_rows), key=lambda row: tuple(found[c.SEQUENCE][row].as_py().values()))
-        return found.slice(newest, 1)
+    def bounds(self) -> Bounds:
+        """The newest floor and the collected mark."""
+        found = lookup.without_key(self._handle(), [c.SEQUENCE, DELETED_AT], self.keys[0])
+        floors = found.filter(pc.is_valid(found[DELETED_AT]))
+        return Bounds(_greatest(floors), _greatest(found.filter(pc.is_null(found[DELETED_AT]))))
 
     @property
     def is_empty(self) -> bool:
@@ -87,9 +116,89 @@ class Tombstones:
             .execute()
         )
 
+    def collect(self, before: datetime, below: Mapping[str, Any] | None = None) -> int:
+        """Remove tombstones from before this time, and how many; with `below`, only those of a lesser `_sequence`.
+
+        Floors go as well where a newer one stands. One commit removes them and moves the mark; where nothing is old
+        enough there is none, and only the log's statistics are read. Where a million old ones had to stay, nothing is
+        done: they would be written anew each time.
+
+        1. Sort what is old, file by file: only what stays is held.
+        2. Write what stays, and the mark, in the place of all that is old.
+        """
+        limit = pa.scalar(before.astimezone(UTC), pa.timestamp("us", "UTC"))
+        handle = self._handle()
+        if self.is_empty or not lookup.may_hold_less(handle, DELETED_AT, limit):
+            return 0
+        # 1
+        bounds = self.bounds()
+        found = _Sorted()
+        for rows in lookup.each_less(handle, [*self.keys, c.SEQUENCE, DELETED_AT], DELETED_AT, limit):
+            self._sort(rows.filter(pc.is_valid(rows[DELETED_AT])), bounds, below, found)
+            if found.is_too_much:
+                return 0
+        if not found.gone:
+            return 0
+        # 2
+        marks = [_greatest(rows) for rows in found.marks] + [bounds.collected]
+        newest = max((one for one in marks if one is not None), key=_order, default=None)
+        mark = pa.Table.from_pylist([{c.SEQUENCE: newest}] if newest is not None else [], schema=found.kept[0].schema)
+        rows = pa.concat_tables([*found.kept, mark])
+        old = f"{DELETED_AT} IS NULL OR {DELETED_AT} < '{_literal(before)}'"
+        write_deltalake(handle, owned(rows), mode="overwrite", predicate=old)
+        return found.gone
+
+    def _sort(self, rows: pa.Table, bounds: Bounds, below: Mapping[str, Any] | None, found: _Sorted) -> None:
+        """Tell the rows apart: the mark is of those with a key alone, since the newest floor always stays."""
+        is_floor = pc.is_null(rows[self.keys[0]])
+        goes = _is_less(rows[c.SEQUENCE], below) if below is not None else pa.repeat(pa.scalar(True), rows.num_rows)
+        superseded = _is_less(rows[c.SEQUENCE], bounds.floor) if bounds.floor is not None else is_floor
+        goes = pc.if_else(is_floor, superseded, goes)
+        found.gone += pc.sum(goes).as_py() or 0
+        found.marks.append(_newest(rows.filter(pc.and_(goes, pc.invert(is_floor)))))
+        found.kept.append(rows.filter(pc.invert(goes)))
+
     def _handle(self) -> DeltaTable:
         if self._table is None:
             self._table = DeltaTable(self.path)
         else:
             self._table.update_incremental()
         return self._table
+
+
+def _order(sequence: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(sequence.values())
+
+
+def _fields(sequences: pa.ChunkedArray) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    for one in sequences.type:
+        yield one.name, pc.struct_field(sequences, one.name)
+
+
+def _is_less(sequences: pa.ChunkedArray, bound: Mapping[str, Any]) -> pa.ChunkedArray:
+    """Which of them are less than `bound`, field by field; one that can not be told is not."""
+    less: Any = pa.chunked_array([pa.repeat(pa.scalar(False), len(sequences))])
+    for name, values in reversed(list(_fields(sequences))):
+        limit = pa.scalar(bound[name], values.type)
+        less = pc.or_(pc.less(values, limit), pc.and_(pc.equal(values, limit), less))
+        less = pc.fill_null(less, fill_value=False)
+    return less
+
+
+def _newest(rows: pa.Table) -> pa.Table:
+    """The row with the greatest `_sequence`; none where there are no rows."""
+    if rows.num_rows < 2:
+        return rows
+    fields = pa.table(dict(_fields(rows[c.SEQUENCE])))
+    first = pc.select_k_unstable(fields, k=1, sort_keys=[(name, "descending") for name in fields.column_names])
+    return rows.take(first)
+
+
+def _greatest(rows: pa.Table) -> Mapping[str, Any] | None:
+    found = _newest(rows)[c.SEQUENCE]
+    return found[0].as_py() if len(found) else None
+
+
+def _literal(at: datetime) -> str:
+    """A time as delta-rs reads it in a condition: a constant of the type TIMESTAMP would have no zone there."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

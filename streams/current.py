@@ -12,7 +12,7 @@ changes, or a table with such rows, is folded column by column.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -30,6 +30,7 @@ from sinks.table import Table
 from sinks.tombstones import Tombstones
 from streams.change_sql import TRUNCATED, VIOLATIONS
 from streams.compute import Compute, Dialect, InSpark, Rows
+from streams.late_changes import Deletions, may_be_late, with_collected
 
 _CHANGES, _TOMBSTONES, _FLOOR, _LIVE, _TABLE, _SOURCE = (
     "changes",
@@ -55,11 +56,18 @@ class CurrentRows:
         self.tombstones.ensure(changes)
 
     def write(
-        self, compute: Compute, changes: Rows, schema: StructType, summary: Mapping[str, Any], commit: Commit
+        self,
+        compute: Compute,
+        changes: Rows,
+        schema: StructType,
+        summary: Mapping[str, Any],
+        commit: Commit,
+        deletions: Deletions,
     ) -> int:
         """Bring the table up to these changes; returns its version.
 
-        `summary` says whether there are `partial` changes, `deletes`, and a `floor` (a `_sequence`).
+        `summary` says whether there are `partial` changes, `deletes`, and a `floor` (a `_sequence`), and which is the
+        `least` of the sequences; `deletions` looks up what a tombstone said that was collected.
 
         1. Leave out what is older than a deletion of its key, or than the floor.
         2. Bury what these changes delete, before the table's own commit: see sinks/tombstones.py.
@@ -68,9 +76,16 @@ class CurrentRows:
         5. MERGE, with the position.
         """
         sequence = arrow_type(schema[c.SEQUENCE].dataType)
-        floor = self._floor(summary["floor"], sequence)
+        bounds = self.tombstones.bounds()
+        floor = _one_row([bounds.floor, summary["floor"]], sequence)
         # 1
-        live = self._live(compute, changes, floor)
+        tombstones = self._tombstones_of(compute, changes)
+        if tombstones is not None and may_be_late(summary["least"], bounds.collected):
+            mark = _one_row([bounds.collected], sequence)
+            tombstones = with_collected(
+                compute, changes, tombstones, (mark, floor), self.table, self.spec.keys, deletions
+            )
+        live = self._live(compute, changes, tombstones, floor)
         # 2
         self._bury(compute, live, summary, floor, commit.entry.clock)
         # 3
@@ -104,14 +119,7 @@ class CurrentRows:
         )
         return engine.merge(self.table, source, clauses, commit)
 
-    def _floor(self, of_batch: Mapping[str, Any] | None, kind: pa.DataType) -> pa.Table:
-        """The newest floor, of the batch or of an earlier one, as one row; no row where there is none."""
-        held = self.tombstones.floor()
-        known = [row[c.SEQUENCE] for row in held.to_pylist()] + ([dict(of_batch)] if of_batch else [])
-        newest = [max(known, key=lambda one: tuple(one.values()))] if known else []
-        return pa.table({c.SEQUENCE: pa.array(newest, kind)})
-
-    def _live(self, compute: Compute, changes: Rows, floor: pa.Table) -> Rows:
+    def _live(self, compute: Compute, changes: Rows, tombstones: Rows | None, floor: pa.Table) -> Rows:
         """The changes of keys that no deletion and no floor is newer than."""
         d = compute.dialect
         tables: dict[str, Rows] = {_CHANGES: changes}
@@ -120,15 +128,18 @@ class CurrentRows:
             tables[_FLOOR] = floor
             joined += f" CROSS JOIN {_FLOOR} f"
             still += f" AND c.{c.SEQUENCE} > f.{c.SEQUENCE}"
-        if not self.tombstones.is_empty:
-            tables[_TOMBSTONES] = self._tombstones_of(compute, changes)
+        if tombstones is not None:
+            tables[_TOMBSTONES] = tombstones
             on = " AND ".join(f"c.{d.name(key)} = t.{d.name(key)}" for key in self.spec.keys)
             joined += f" LEFT JOIN {_TOMBSTONES} t ON {on}"
             # The deletion that is buried there may be among these changes.
             still += f" AND (t.{c.SEQUENCE} IS NULL OR c.{c.SEQUENCE} >= t.{c.SEQUENCE})"
         return compute.sql(f"SELECT c.* FROM {_CHANGES} c{joined} WHERE {still}", tables)
 
-    def _tombstones_of(self, compute: Compute, changes: Rows) -> Rows:
+    def _tombstones_of(self, compute: Compute, changes: Rows) -> Rows | None:
+        """Those of the keys in `changes`, or more; None where nothing was ever deleted."""
+        if self.tombstones.is_empty:
+            return None
         if isinstance(compute, InSpark):
             return self.tombstones.all(compute.spark)
         return self.tombstones.of(cast(pa.Table, changes))
@@ -242,6 +253,13 @@ class CurrentRows:
             f"AND NOT EXISTS (SELECT 1 FROM {_SOURCE} s WHERE {on})",
             {_SOURCE: source, _TABLE: held, _FLOOR: floor},
         )
+
+
+def _one_row(sequences: Sequence[Mapping[str, Any] | None], kind: pa.DataType) -> pa.Table:
+    """The greatest of these as one row with `_sequence`; no row where all are None."""
+    known = [dict(one) for one in sequences if one is not None]
+    newest = [max(known, key=lambda one: tuple(one.values()))] if known else []
+    return pa.table({c.SEQUENCE: pa.array(newest, kind)})
 
 
 def _held(d: Dialect, column: str, at: str, *, ends: bool) -> str:

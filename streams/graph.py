@@ -86,6 +86,7 @@ class Graph:
                         settings.small_batch_rows,
                         pipeline.rules.get(name, ()),
                         privacy_of(above.spec, functools.partial(getattr, above, "contract"), key),
+                        settings.tombstone_days,
                     )
                 case Scd2Spec():
                     below[name] = VersionsStep(spec, tables[name], tables[spec.from_], settings.small_batch_rows)

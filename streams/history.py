@@ -16,6 +16,7 @@ from sinks.table import Table
 from streams.change_sql import TRUNCATED, VIOLATIONS
 from streams.changes import change_columns
 from streams.compute import Compute, InSpark, Rows
+from streams.late_changes import Deletions
 
 _CHANGES, _HELD, _NEW = "changes", "held_changes", "new_changes"
 _PLACE = f"{c.SEQUENCE}.major"
@@ -32,7 +33,13 @@ class HistoryRows:
         """Nothing stands beside the table."""
 
     def write(
-        self, compute: Compute, changes: Rows, schema: StructType, summary: dict[str, Any], commit: Commit
+        self,
+        compute: Compute,
+        changes: Rows,
+        schema: StructType,
+        summary: dict[str, Any],
+        commit: Commit,
+        deletions: Deletions,
     ) -> int:
         """Append what is new; returns the table's version.
 
@@ -40,7 +47,7 @@ class HistoryRows:
         2. Leave out what the table holds, of which only the files with the same places in the source are read.
         3. Append the rest, with the position.
         """
-        del summary
+        del summary, deletions
         d = compute.dialect
         columns = change_columns(schema, self.spec).names
         identity = [f"{c.SEQUENCE}.{field}" for field in c.CHANGE_IDENTITY]

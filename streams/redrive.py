@@ -212,7 +212,7 @@ class ChangeRedrive:
         version = None
         if not found.dry_run:
             entry = entry_for(table, "redrive", "lane", now, []).model_copy(update={"run_id": run_id})
-            version = step.merge(InDriver(), held, schema, Commit({app: number}, entry)).version
+            version = step.merge(InDriver(), held, schema, Commit({app: number}, entry), step.deletions(spark)).version
             lane.write(step.lake, lane.verdicts_folder(step.lake, step.spec.table, run_id), _verdicts(held, now))
         return found.plus(accepted=held[VIOLATIONS].null_count, failing=failing, version=version)
 

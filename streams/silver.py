@@ -27,10 +27,12 @@ from sinks.table import CHANGE_TYPE, Table
 from sinks.tombstones import Tombstones
 from streams.change_sql import TRUNCATED, VIOLATIONS
 from streams.changes import canonical_changes, change_columns, only_what_is_read
+from streams.collection import Collection
 from streams.compute import Compute, Dialect, InDriver, InSpark, Rows
 from streams.current import CurrentRows
 from streams.handover import Handover
 from streams.history import HistoryRows
+from streams.late_changes import Deletions, newest_deletions
 from streams.steps import StepOutcome, commit_for, commit_nothing, entry_for, pending
 
 OnRejects = Callable[[Rows | None], None]
@@ -44,7 +46,8 @@ class ChangeStep:
     """Keeps a `current` or a `history` table up to its bronze table.
 
     A change that breaks one of the `rules` goes to the table's error lane. Under `schema_change: evolve` the table has
-    the fields of bronze's row that its `select` does not read, too, as they appear.
+    the fields of bronze's row that its `select` does not read, too, as they appear. Tombstones are collected after
+    `tombstone_days`; None keeps them for good.
     """
 
     spec: CurrentSpec | HistorySpec
@@ -54,6 +57,7 @@ class ChangeStep:
     small_batch_rows: int
     rules: tuple[RowRule, ...] = ()
     privacy: Privacy = UNTAGGED
+    tombstone_days: int | None = None
 
     def newest(self, upstream: str) -> int:
         """The newest version of the bronze table."""
@@ -81,6 +85,26 @@ class ChangeStep:
         if isinstance(self.spec, HistorySpec):
             return HistoryRows(self.spec, self.table)
         return CurrentRows(self.spec, self.table, Tombstones(self.spec.table, self.lake, self.spec.keys))
+
+    @cached_property
+    def _collection(self) -> Collection:
+        return Collection(self.tombstone_days)
+
+    def deletions(self, spark: SparkSession) -> Deletions:
+        """How the newest deletions of keys are found in bronze, all of it: rare, and read no faster than it is long.
+
+        What bronze holds beyond the table's position may be among them: a deletion that is known before it is applied
+        changes nothing, since order does not.
+        """
+
+        def of(keys: Rows) -> Rows:
+            changes = self.changes(self.upstream.read(spark))
+            if isinstance(keys, pa.Table):
+                return newest_deletions(changes, spark.createDataFrame(keys), self.spec.keys).toArrow()
+            # Several queries read it: bronze is read once.
+            return newest_deletions(changes, keys, self.spec.keys).localCheckpoint()
+
+        return of
 
     def changes(self, bronze: DataFrame) -> DataFrame:
         """Bronze rows as changes of this table."""
@@ -131,11 +155,11 @@ class ChangeStep:
         """
         if isinstance(bronze, pa.Table):
             changes = self.changes(spark.createDataFrame(only_what_is_read(bronze, self.spec)))
-            return self.merge(InDriver(), changes.toArrow(), changes.schema, commit, on_rejects)
+            return self.merge(InDriver(), changes.toArrow(), changes.schema, commit, self.deletions(spark), on_rejects)
         compute = InSpark(spark)
         changes = self.changes(compute.of(bronze)).persist()
         try:
-            return self.merge(compute, changes, changes.schema, commit, on_rejects)
+            return self.merge(compute, changes, changes.schema, commit, self.deletions(spark), on_rejects)
         finally:
             changes.unpersist()
 
@@ -145,9 +169,13 @@ class ChangeStep:
         changes: Rows,
         schema: StructType,
         commit: Commit,
+        deletions: Deletions,
         on_rejects: OnRejects = lambda _: None,
     ) -> StepOutcome:
-        """The same for changes that are in memory, with the columns of `canonical_changes`."""
+        """The same for changes that are in memory, with the columns of `canonical_changes`.
+
+        `deletions` is asked for keys whose tombstone may have been collected; see streams/late_changes.py.
+        """
         if self.evolves:
             self.table.add_columns(change_columns(schema, self.spec), commit.entry.clock)
         summary = compute.row(_SUMMARY, {_CHANGES: changes})
@@ -159,7 +187,9 @@ class ChangeStep:
         )
         counts = {name: int(summary[name]) for name in ("upserts", "deletes", "rejected", "truncates") if summary[name]}
         entry = entry.model_copy(update={"rows": counts, "rejected": counts.get("rejected", 0)})
-        version = self._rows.write(compute, changes, schema, summary, Commit(commit.positions, entry))
+        version = self._rows.write(compute, changes, schema, summary, Commit(commit.positions, entry), deletions)
+        if isinstance(self._rows, CurrentRows):
+            self._collection.after(self.table.name, self._rows.tombstones, summary["least"], entry.clock)
         return StepOutcome(entry, version)
 
 
@@ -171,7 +201,8 @@ _SUMMARY = f"""
         count_if({_TAKEN} AND {c.UNKNOWN} IS NOT NULL) AS partial,
         count_if({VIOLATIONS} IS NOT NULL) AS rejected,
         count_if({VIOLATIONS} IS NULL AND {TRUNCATED}) AS truncates,
-        max(CASE WHEN {VIOLATIONS} IS NULL AND {TRUNCATED} THEN {c.SEQUENCE} END) AS floor
+        max(CASE WHEN {VIOLATIONS} IS NULL AND {TRUNCATED} THEN {c.SEQUENCE} END) AS floor,
+        min(CASE WHEN {_TAKEN} THEN {c.SEQUENCE} END) AS least
     FROM {_CHANGES}
 """
 

@@ -7,7 +7,7 @@ makes them, so that a case takes some milliseconds. The same through bronze is i
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,8 @@ from schemas.spec import CurrentSpec, HistorySpec, Scd2Spec
 from sinks.commit import Commit
 from sinks.table import Table
 from streams.changes import change_columns
-from streams.compute import Compute, InDriver, InSpark
+from streams.compute import Compute, InDriver, InSpark, Rows
+from streams.current import CurrentRows
 from streams.scd2 import versions as versions_of
 from streams.silver import ChangeStep
 from tests.support import change_model
@@ -98,7 +99,12 @@ def source_histories(draw: st.DrawFn) -> list[Event]:
         elif op == "put":
             op = "u" if key in rows else "c"
             rows[key] = {"name": draw(value), "doc": draw(value)}
-            events.append(Event((lsn, lsn, 0), op, key, tuple(rows[key].items()), seconds))
+            told = dict(rows[key])
+            if op == "c" and draw(st.booleans()):
+                # A null that is not told, as under `ignore_null_updates`.
+                rows[key]["doc"] = None
+                del told["doc"]
+            events.append(Event((lsn, lsn, 0), op, key, tuple(told.items()), seconds))
         elif op == "delete" and key in rows:
             del rows[key]
             events.append(Event((lsn, lsn, 0), "d", key, (), seconds))
@@ -174,8 +180,16 @@ def step_of(spec: CurrentSpec | HistorySpec, root: Path) -> ChangeStep:
     return step
 
 
-def feed(step: ChangeStep, compute: Compute, batches: list[list[Event]]) -> None:
+def feed(step: ChangeStep, compute: Compute, batches: list[list[Event]], *, collects: bool = False) -> None:
+    """Merge the batches; where it `collects`, all tombstones go after each, and bronze is what was fed so far."""
     first = 0
+    fed: list[pa.Table] = []
+
+    def deletions(keys: Rows) -> Rows:
+        assert collects, "nothing was collected, so that nothing is to be looked up"
+        newest = "SELECT id, max(_sequence) AS _sequence FROM fed JOIN wanted USING (id) WHERE _deleted GROUP BY id"
+        return compute.sql(newest, {"fed": pa.concat_tables(fed), "wanted": keys})
+
     for number, batch in enumerate(batches):
         entry = LedgerEntry(
             table=step.table.name,
@@ -186,8 +200,10 @@ def feed(step: ChangeStep, compute: Compute, batches: list[list[Event]]) -> None
             engine="none",
             source="feed",
         )
-        changes = compute.of(changes_of(batch, first))
-        step.merge(compute, changes, CHANGES_TYPE, Commit({"feed": number}, entry))
+        fed.append(changes_of(batch, first))
+        step.merge(compute, compute.of(fed[-1]), CHANGES_TYPE, Commit({"feed": number}, entry), deletions)
+        if collects and isinstance(step._rows, CurrentRows):
+            step._rows.tombstones.collect(CLOCK + timedelta(seconds=1))
         first += len(batch)
 
 
@@ -212,14 +228,14 @@ def version_rows(step: ChangeStep, compute: Compute) -> list[tuple[Any, ...]]:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(delivery=deliveries())
+@given(delivery=deliveries(), collects=st.booleans())
 def test_current_rows_in_any_order(
-    delivery: tuple[list[Event], list[list[Event]]], tmp_path_factory: pytest.TempPathFactory
+    delivery: tuple[list[Event], list[list[Event]]], collects: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     events, batches = delivery
     step = step_of(CURRENT, tmp_path_factory.mktemp("lake"))
 
-    feed(step, InDriver(), batches)
+    feed(step, InDriver(), batches, collects=collects)
 
     assert current_rows(step) == change_model.current(events, COLUMNS)
 
@@ -247,7 +263,7 @@ def test_spark_comes_to_the_same(
     current, history = step_of(CURRENT, root), step_of(HISTORY, root)
 
     for step in (current, history):
-        feed(step, InSpark(spark), batches)
+        feed(step, InSpark(spark), batches, collects=True)
 
     assert current_rows(current) == change_model.current(events, COLUMNS)
     assert version_rows(history, InSpark(spark)) == change_model.versions(events, COLUMNS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from pyspark.sql import SparkSession
 
 from checkpoints import ledger
 from checkpoints.errors import PositionAhead
+from sinks.tombstones import Tombstones
 from streams.graph import Graph
 from streams.silver import ChangeStep
 from tests.support.bronze import Feeder, change
@@ -125,6 +127,27 @@ def test_sparks_engine_gives_the_same_rows(case: str, feeder: Feeder, graph: Gra
     assert rows_of(graph.tables["silver.people"].path) == sorted(expected, key=repr)
     newest = [entry for _, entry in ledger.entries(graph.tables["silver.people"].handle())]
     assert {entry.engine for entry in newest if entry.rows} == {"spark"}
+
+
+@pytest.mark.parametrize("engine", ["driver", "spark"])
+def test_what_is_later_than_its_tombstone_is_looked_up_in_bronze(engine: str, feeder: Feeder, graph: Graph) -> None:
+    """Older than a deletion that was collected, late by hours: bronze still knows that the row is gone."""
+    step = graph.below["silver.people"]
+    assert isinstance(step, ChangeStep)
+    if engine == "spark":
+        for one in (*graph.bronze.values(), *graph.below.values()):
+            object.__setattr__(one, "small_batch_rows", 0)
+    gone = [change("c", person(1, "ada"), 1), change("d", None, 5, before=person(1)), change("c", person(2), 6)]
+    feed_all(feeder, [gone], in_memory=True)
+    tombstones = Tombstones("silver.people", graph.lake, step.spec.keys)
+    assert tombstones.collect(datetime(2030, 1, 1, tzinfo=UTC)) == 1
+    late = [change("u", person(1, "late"), 3), change("c", person(3, "never deleted"), 2)]
+    late += [change("u", person(2, "older"), 4), change("c", person(4, "new"), 9)]
+
+    feed_all(feeder, [late], in_memory=True)
+
+    expected = [(2, None, None), (3, "NEVER DELETED", None), (4, "NEW", None)]
+    assert rows_of(step.table.path) == expected
 
 
 def test_memory_is_used_only_where_it_equals_the_feed(feeder: Feeder, graph: Graph, spark: SparkSession) -> None:
