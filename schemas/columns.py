@@ -72,7 +72,7 @@ POSITION_TYPE = StructType(
 | a plain topic                           | Kafka offset                | partition  | 0                |
 
 A snapshot's row wins over each change before the snapshot, and loses to those at its place or after. See
-debezium_position for the reasons, and debezium.snapshot_floor for what a completed snapshot says of other rows.
+debezium_position for the reasons, and debezium.completes_snapshot for what a completed one says of other rows.
 
 `epoch` grows when an operator accepts a recreated topic, a restored source, or another server in the place of a MySQL
 server: the numbers of its binlogs have no order with the old ones. `partition` and `offset` break ties

@@ -132,19 +132,9 @@ def without_row(record: dict[str, Any]) -> str | None:
 def completes_snapshot() -> str:
     """SQL over bronze's columns: whether a row is the last that a snapshot read of its table.
 
-    What the table held before, and the snapshot did not contain, is gone: that is all which stands before
-    `snapshot_floor` and has no newer change. An incremental snapshot completes nothing. Nor does the snapshot of an
-    empty table, which has no last row.
+    What the table held before, and the snapshot did not contain, is gone: that is all which stands before its own rows
+    and has no newer change. An incremental snapshot completes nothing. Nor does the snapshot of an empty table, which
+    has no last row.
     """
     values = ", ".join(f"'{value}'" for value in LAST_OF_TABLE)
     return f"{OP} = '{READ}' AND {SOURCE}.snapshot IN ({values})"
-
-
-def snapshot_floor(position: str = "_source_position") -> str:
-    """SQL: the position just before all rows of the snapshot that read the row at `position`, as POSITION_TYPE.
-
-    PostgreSQL (L, -1, -1), MySQL (n, pos, -2): a snapshot's rows all stand at one place, and this is a `row` less.
-    """
-    fields = ("epoch", "major", "minor", "row", "partition", "offset")
-    values = (f"'{name}', {position}.`{name}`{' - 1' if name == 'row' else ''}" for name in fields)
-    return f"named_struct({', '.join(values)})"

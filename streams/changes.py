@@ -19,7 +19,7 @@ from schemas.pii import protected
 from schemas.rules import RowRule
 from schemas.spec import ChangeSpec, HistorySpec
 from schemas.sql import parse_expression, references
-from streams.change_sql import COORDINATES, change_sql, is_opaque
+from streams.change_sql import COORDINATES, ChangeQuery, is_opaque
 
 _ALWAYS_READ = (debezium.OP, c.SOURCE_POSITION, c.UNAVAILABLE, *COORDINATES, *c.INGEST_METADATA)
 
@@ -45,8 +45,8 @@ def canonical_changes(
     """
     view = f"bronze_of_{spec.table.replace('.', '__')}"
     bronze.createOrReplaceTempView(view)
-    text = change_sql(view, bronze.schema, spec, rules, rest or {})
-    return bronze.sparkSession.sql(text).transform(protected, spec, key)
+    query = ChangeQuery(bronze.schema, spec, rules, rest or {})
+    return bronze.sparkSession.sql(query.text(view)).transform(protected, spec, key)
 
 
 def change_columns(changes: StructType, spec: ChangeSpec) -> StructType:

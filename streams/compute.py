@@ -37,6 +37,15 @@ class Dialect:
         """Several, with commas; `of` is the alias of the rows that have them."""
         return ", ".join(f"{of}.{self.name(column)}" if of else self.name(column) for column in columns)
 
+    def text(self, value: str) -> str:
+        """A text as a constant."""
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'") if self.is_spark else value.replace("'", "''")
+        return f"'{escaped}'"
+
+    def all_but(self, columns: Sequence[str]) -> str:
+        """All columns but these."""
+        return f"* {'EXCEPT' if self.is_spark else 'EXCLUDE'} ({', '.join(columns)})"
+
     @property
     def anti_join(self) -> str:
         """The join that keeps the rows without a partner."""
@@ -74,6 +83,24 @@ class Dialect:
     def array(self, items: Sequence[str]) -> str:
         """An array of these."""
         return f"array({', '.join(items)})" if self.is_spark else f"[{', '.join(items)}]"
+
+    @property
+    def no_texts(self) -> str:
+        """The null of an array of texts."""
+        return f"CAST(NULL AS {'ARRAY<STRING>' if self.is_spark else 'VARCHAR[]'})"
+
+    def known(self, items: Sequence[str]) -> str:
+        """An array of those of these texts or structs, one at least, that are not null."""
+        array = self.array(items)
+        return f"array_compact({array})" if self.is_spark else f"list_filter({array}, lambda x: x IS NOT NULL)"
+
+    def overlaps(self, one: str, other: str) -> str:
+        """Whether two arrays without nulls have an item in common."""
+        return f"arrays_overlap({one}, {other})" if self.is_spark else f"list_has_any({one}, {other})"
+
+    def each(self, array: str) -> str:
+        """A row for each item of an array."""
+        return f"explode({array})" if self.is_spark else f"unnest({array})"
 
     def struct(self, fields: Mapping[str, str]) -> str:
         """A struct of these."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -26,10 +26,11 @@ from sinks.lanes import lane
 from sinks.table import CHANGE_TYPE, Table
 from sinks.tombstones import Tombstones
 from streams.change_sql import TRUNCATED, VIOLATIONS
-from streams.changes import canonical_changes, change_columns, only_what_is_read
+from streams.changes import canonical_changes, change_columns
 from streams.collection import Collection
 from streams.compute import Compute, Dialect, InDriver, InSpark, Rows
 from streams.current import CurrentRows
+from streams.driver_changes import DriverChanges
 from streams.handover import Handover
 from streams.history import HistoryRows
 from streams.late_changes import Deletions, newest_deletions
@@ -108,8 +109,14 @@ class ChangeStep:
 
     def changes(self, bronze: DataFrame) -> DataFrame:
         """Bronze rows as changes of this table."""
-        rest = rest_of_row(self.spec, bronze.schema, self.privacy.is_tagged) if self.evolves else {}
-        return canonical_changes(bronze, self.spec, self.rules, rest, self.privacy.key)
+        return canonical_changes(bronze, self.spec, self.rules, self._rest(bronze.schema), self.privacy.key)
+
+    def _rest(self, bronze: StructType) -> Mapping[str, str]:
+        return rest_of_row(self.spec, bronze, self.privacy.is_tagged) if self.evolves else {}
+
+    @cached_property
+    def _in_driver(self) -> DriverChanges:
+        return DriverChanges(self.spec, self.rules, self.changes, self._rest)
 
     def run(self, spark: SparkSession, handover: Handover | None) -> StepOutcome | None:
         """Consume what bronze has beyond the table's position; harmless to repeat.
@@ -151,11 +158,11 @@ class ChangeStep:
     def apply(self, spark: SparkSession, bronze: Rows, commit: Commit, on_rejects: OnRejects) -> StepOutcome:
         """MERGE bronze rows, those that the table can not take left out; for whoever holds the table's lock.
 
-        Rows that the driver holds are one job of Spark's, for their expressions, and all else is done in the driver.
+        Rows that the driver holds stay there; a job of Spark's where only Spark can tell what their expressions give.
         """
         if isinstance(bronze, pa.Table):
-            changes = self.changes(spark.createDataFrame(only_what_is_read(bronze, self.spec)))
-            return self.merge(InDriver(), changes.toArrow(), changes.schema, commit, self.deletions(spark), on_rejects)
+            made, schema = self._in_driver.of(spark, bronze)
+            return self.merge(InDriver(), made, schema, commit, self.deletions(spark), on_rejects)
         compute = InSpark(spark)
         changes = self.changes(compute.of(bronze)).persist()
         try:

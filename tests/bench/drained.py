@@ -89,9 +89,10 @@ def _parse(workload: Workload, description: str | None, arguments: Sequence[str]
 def _sluice(console: Console, workload: Workload, folder: Path, peers: Peers, chosen: argparse.Namespace) -> Run:
     service = SluiceService(folder, workload.pipeline(folder / "pipeline"), peers.bootstrap, chosen.set)
     drain = service.drain(workload.tables)
+    parts = ", ".join(f"{part} {seconds:.0f}" for part, seconds in sorted(drain.usage.cpu_by_part.items()))
     console.print(
         f"            {SLUICE}: {drain.events:,} events in {drain.batches} batches, {drain.seconds:.1f} s; "
-        f"first commit after {drain.first_commit_seconds:.1f} s; CPU {drain.usage.cpu_seconds:.0f} s",
+        f"first commit after {drain.first_commit_seconds:.1f} s; CPU {drain.usage.cpu_seconds:.0f} s ({parts})",
         markup=False,
     )
     verdict = verify(workload, service, peers, chosen.events)

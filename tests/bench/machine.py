@@ -38,9 +38,13 @@ def _cpu_model() -> str:
 
 @dataclass
 class Usage:
-    """What a process tree used while it was watched: CPU seconds, and the most memory at once (RSS, in bytes)."""
+    """What a process tree used while it was watched: CPU seconds, and the most memory at once (RSS, in bytes).
+
+    `cpu_by_part` is what was seen at the last look, so up to a look less than `cpu_seconds`, which is in total.
+    """
 
     cpu_seconds: float = 0.0
+    cpu_by_part: dict[str, float] = field(default_factory=dict)
     load: float = 0.0
     peak_bytes: dict[str, int] = field(default_factory=dict)
 
@@ -64,7 +68,7 @@ class Tree:
     def watched(self) -> Iterator[Usage]:
         """Measure what happens meanwhile; the usage is complete afterwards."""
         usage, done = Usage(), threading.Event()
-        seen: dict[int, float] = {}
+        seen: dict[int, tuple[str, float]] = {}
         before = self._cpu_seconds()
         sampler = threading.Thread(target=self._sample, args=(usage, seen, done), daemon=True)
         sampler.start()
@@ -73,7 +77,10 @@ class Tree:
         finally:
             done.set()
             sampler.join()
-            usage.cpu_seconds = (self._cpu_seconds() if self.root is None else sum(seen.values())) - before
+            for part, seconds in seen.values():
+                usage.cpu_by_part[part] = usage.cpu_by_part.get(part, 0.0) + seconds
+            total = self._cpu_seconds() if self.root is None else sum(usage.cpu_by_part.values())
+            usage.cpu_seconds = total - before
             usage.load = os.getloadavg()[0]
 
     def _processes(self) -> list[psutil.Process]:
@@ -93,13 +100,13 @@ class Tree:
                 continue
         return total
 
-    def _sample(self, usage: Usage, seen: dict[int, float], done: threading.Event) -> None:
+    def _sample(self, usage: Usage, seen: dict[int, tuple[str, float]], done: threading.Event) -> None:
         while True:
             now: dict[str, int] = {}
             for process in self._processes():
                 try:
                     part, size = self._part(process), process.memory_info().rss
-                    seen[process.pid] = max(sum(process.cpu_times()[:2]), seen.get(process.pid, 0.0))
+                    seen[process.pid] = part, sum(process.cpu_times()[:2])
                 except psutil.Error:
                     continue
                 now[part] = now.get(part, 0) + size

@@ -15,6 +15,8 @@ from checkpoints.errors import CheckpointBehind, CheckpointLost
 from schemas import columns as c
 from schemas import debezium
 from schemas.unavailable import PLACEHOLDER
+from streams.change_sql import snapshot_floor
+from streams.compute import SPARK
 from streams.graph import Graph
 from tests.support.bronze import Feeder, change, plan_batch
 from tests.support.people import person
@@ -215,7 +217,7 @@ def test_the_last_row_of_a_table_completes_its_snapshot(spark: SparkSession) -> 
     frame = spark.createDataFrame(rows, f"op string, source struct<snapshot: string>, _source_position {position}")
     found = frame.where(debezium.completes_snapshot()).selectExpr("op", "source.snapshot").collect()
     assert [tuple(row) for row in found] == [("r", "last_in_data_collection"), ("r", "last")]
-    floors = frame.selectExpr(f"{debezium.snapshot_floor()} AS floor", "_source_position AS position")
+    floors = frame.selectExpr(f"{snapshot_floor(SPARK)} AS floor", "_source_position AS position")
     assert floors.where("floor < position").count() == len(rows)
     assert floors.collect()[0].floor.asDict() == {
         "epoch": 0, "major": 7, "minor": -1, "row": -1, "partition": 2, "offset": 9
