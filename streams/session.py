@@ -26,6 +26,8 @@ _DEFAULTS = {
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # On few cores, the threads that G1 runs beside the program are paid for by it.
+    "spark.driver.extraJavaOptions": "-XX:+UseParallelGC",
 }
 
 
