@@ -14,6 +14,14 @@ from checkpoints.errors import LakeNotWritable
 _GENERATION = re.compile(r"^g(\d+)$")
 
 
+def filesystem_of(path: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a path or URI, and the path as that file system names it."""
+    if "://" not in path:
+        return fs.LocalFileSystem(), path
+    filesystem, inner = fs.FileSystem.from_uri(path)
+    return filesystem, str(inner)
+
+
 @dataclass(frozen=True)
 class Lake:
     """The layout of one lake.
@@ -61,10 +69,7 @@ class Lake:
 
     def filesystem(self, path: str) -> tuple[fs.FileSystem, str]:
         """The file system of a path below this lake, and the path as that file system names it."""
-        if "://" not in path:
-            return fs.LocalFileSystem(), path
-        filesystem, inner = fs.FileSystem.from_uri(path)
-        return filesystem, str(inner)
+        return filesystem_of(path)
 
     def ensure_writable(self) -> None:
         """Create the root and write a file there; raises LakeNotWritable."""

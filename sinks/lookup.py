@@ -15,8 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
+from pyarrow import fs
 from pyspark.sql.types import StructType
 
+from checkpoints.lake import filesystem_of
 from schemas.arrow_values import arrow_type
 from sinks.plain import plain
 
@@ -94,7 +96,9 @@ def _overlapping(table: DeltaTable, field: str, least: pa.Scalar, most: pa.Scala
 
 
 def _fragments(table: DeltaTable, files: set[str] | None) -> Iterator[ds.Fragment]:
-    dataset = table.to_pyarrow_dataset()
+    filesystem, root = filesystem_of(table.table_uri)
+    # delta-rs's own file system is made of Python: a thread of Arrow that is in it when the process ends aborts that.
+    dataset = table.to_pyarrow_dataset(filesystem=fs.SubTreeFileSystem(root, filesystem))
     for fragment in dataset.get_fragments():
         if files is None or unquote(fragment.path) in files:
             yield fragment

@@ -60,7 +60,7 @@ def rows_of(table: Table, columns: tuple[str, ...] | None = None) -> list[dict[s
     """A table's rows as they are now; none where it does not exist."""
     if not table.exists:
         return []
-    rows: list[dict[str, Any]] = table.handle().to_pyarrow_table(columns=list(columns) if columns else None).to_pylist()
+    rows: list[dict[str, Any]] = table.to_arrow(columns or table.schema().names).to_pylist()
     return rows
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from schemas import columns as c
 from streams.demo.watch import LedgerSums, Outcomes
 from streams.graph import Graph
 
@@ -65,7 +66,7 @@ def tallies(
 
 def _rows(graph: Graph, name: str) -> int:
     table = graph.tables[name]
-    return int(table.handle().to_pyarrow_dataset().count_rows()) if table.exists else 0
+    return len(table.to_arrow([c.INGEST_TS])) if table.exists else 0
 
 
 def _lane_records(folder: Path) -> int:
