@@ -88,11 +88,9 @@ def print_next(console: Console, lake: str, log: str, *, kept: bool) -> None:
     sluice, python = _command(), _shown(sys.executable)
     console.print()
     if kept:
-        table = f"{lake}/gold/fact_sales"
-        reading = (
-            "from deltalake import DeltaTable as T, QueryBuilder as Q; "
-            f"print(Q().register('t', T('{table}')).execute('SELECT * FROM t').read_all())"
-        )
+        table = f"DeltaTable('{lake}/gold/fact_sales')"
+        query = f"QueryBuilder().register('t', {table}).execute('TABLE t').read_all()"
+        reading = f"from deltalake import DeltaTable, QueryBuilder; print({query})"
         say(console, f"The lake is in {lake}, the service's log is {log}. To look at them:")
         say(console, f"  {sluice} status --set lake={lake}")
         say(console, f"  head -n 1 {lake}/_errors/bronze/*/*/*/*.json")
