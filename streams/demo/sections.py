@@ -89,7 +89,7 @@ def print_next(console: Console, lake: str, log: str, *, kept: bool) -> None:
     console.print()
     if kept:
         table = f"DeltaTable('{lake}/gold/fact_sales')"
-        query = f"QueryBuilder().register('t', {table}).execute('TABLE t').read_all()"
+        query = f"QueryBuilder().register('t', {table}).execute('SELECT * FROM t').read_all()"  # noqa: S608
         reading = f"from deltalake import DeltaTable, QueryBuilder; print({query})"
         say(console, f"The lake is in {lake}, the service's log is {log}. To look at them:")
         say(console, f"  {sluice} status --set lake={lake}")
