@@ -83,7 +83,12 @@ def _node(graph: Graph, snapshot: Snapshot, name: str, asked: Asked) -> Node | s
     sample = asked.sample.of(name, key_of(graph.pipeline.tables[name])) if asked.sample else None
     try:
         node = snapshot.newest(name)
-        return node if sample is None else sampled(node, sample, graph)
+        if sample is None:
+            return node
+        sample.check(graph.tables[name].schema())
+        return sampled(node, sample, graph)
+    except WrongUsage:
+        raise
     except SluiceError as error:
         return str(error)
     except UNREADABLE as error:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import reduce
 from typing import Final
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
+from pyspark.sql.types import DataType, DateType, IntegralType, NumericType, StructType, TimestampType
 
 from schemas.errors import WrongUsage
 
@@ -46,6 +47,13 @@ class Sample:
         """The same keys by other names of their columns."""
         return replace(self, columns=tuple(names[column] for column in self.columns))
 
+    def check(self, schema: StructType) -> None:
+        """See that the ends of a range are values of its column; raises NotASample."""
+        for end in (self.least, self.most):
+            [name] = self.columns if end is not None else ["-"]
+            if end is not None and not _is_of(end, schema[name].dataType):
+                raise NotASample(f"{name}={self.least or ''}..{self.most or ''}", f"`{end}` is no value of `{name}`")
+
     def condition(self, schema: StructType) -> Column:
         """Whether a row of these columns is in the sample; a row that lacks a part of the key always is."""
         nameless = reduce(Column.__or__, (F.col(name).isNull() for name in self.columns))
@@ -60,6 +68,20 @@ class Sample:
         if self.most is not None:
             found = found & (F.col(name) <= F.lit(self.most).try_cast(kind))
         return nameless | found
+
+
+def _is_of(text: str, kind: DataType) -> bool:
+    """Whether a text is a value of a type that ranges are usual of; of any other type, Spark may say."""
+    try:
+        if isinstance(kind, IntegralType):
+            int(text)
+        elif isinstance(kind, NumericType):
+            float(text)
+        elif isinstance(kind, DateType | TimestampType):
+            datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
