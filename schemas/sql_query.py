@@ -118,6 +118,10 @@ class Query:
                 if reference and (unknown := _look_up(reference, chain)):
                     yield unknown
 
+    def sources(self, columns_of: ColumnsOf) -> dict[int, dict[str, Names | None]]:
+        """Of each scope, by its `id`, the columns behind each alias in lower case; None where they can not be told."""
+        return {id(view.scope): dict(view.sources) for view in self._views(columns_of)}
+
     def _views(self, columns_of: ColumnsOf) -> list[_View]:
         views: dict[int, _View] = {}
         for scope in self.scopes:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from schemas.check_columns import column_problems
 from schemas.check_names import name_problems
 from schemas.check_pii import pii_problems
+from schemas.check_pushdown import pushdown_problems
 from schemas.check_query import query_problems
 from schemas.check_reconcile import reconcile_problems
 from schemas.check_sources import source_problems
@@ -21,4 +22,5 @@ def problems_of(folder: Folder) -> Iterator[Problem]:
     yield from column_problems(folder)
     yield from pii_problems(folder)
     yield from query_problems(folder)
+    yield from pushdown_problems(folder)
     yield from reconcile_problems(folder)

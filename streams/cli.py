@@ -11,7 +11,7 @@ import typer
 from rich.table import Table as Grid
 
 from schemas.loader import load
-from streams.commands import audit, contract, errors, plan, reconcile, redrive
+from streams.commands import audit, contract, errors, plan, rebuild, reconcile, redrive, verify
 from streams.commands.common import (
     DONE,
     FAILED,
@@ -42,6 +42,8 @@ app.add_typer(contract.app, name="contract")
 app.command("audit")(audit.audit_command)
 app.command("plan")(plan.plan_command)
 app.command("reconcile")(reconcile.reconcile_command)
+app.command("rebuild")(rebuild.rebuild_command)
+app.command("verify")(verify.verify_command)
 
 
 @app.command()

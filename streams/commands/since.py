@@ -1,4 +1,4 @@
-"""`--since`: a date, a time, or how long ago."""
+"""`--since` and its kin: a date, a time, or how long ago."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class NotATime(WrongUsage):
         )
 
 
-def parse_since(text: str, now: datetime | None = None) -> datetime:
-    """The time that is meant, in UTC, where none is named; `now` is the present one. Raises NotATime."""
+def parse_since(text: str, now: datetime | None = None, option: str = "--since") -> datetime:
+    """The time that is meant, in UTC, where no zone is named; `now` is the present one. Raises NotATime."""
     text = text.strip()
     try:
         if ago := _AGO.fullmatch(text):
@@ -32,4 +32,4 @@ def parse_since(text: str, now: datetime | None = None) -> datetime:
         found = datetime.fromisoformat(text)
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise NotATime("--since", text) from None
+        raise NotATime(option, text) from None

@@ -11,7 +11,7 @@ from schemas import debezium
 from schemas.applicable import expanded, members
 from schemas.masking import MASK, Masker, masked
 from schemas.pipeline import Pipeline
-from schemas.spec import BronzeSpec, CurrentSpec
+from schemas.spec import BronzeSpec, ChangeSpec
 from schemas.sql import NotSql, parse_expression, references
 from streams.reconcile.errors import NotComparable
 from streams.reconcile.values import Kind, kind_of, parted, shown
@@ -56,7 +56,7 @@ class Columns:
         return {name: MASK if name in self.private else shown(self.kind(name), value) for name, value in values}
 
 
-def private_columns(pipeline: Pipeline, spec: CurrentSpec) -> frozenset[str]:
+def private_columns(pipeline: Pipeline, spec: ChangeSpec) -> frozenset[str]:
     """The columns that are made from a field which the contract tags `x-pii`, or does not know."""
     bronze = pipeline.tables[spec.from_]
     if not isinstance(bronze, BronzeSpec):
