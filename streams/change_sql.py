@@ -15,9 +15,12 @@ from sqlglot import exp
 
 from schemas import columns as c
 from schemas import debezium
-from schemas.rules import RowRule
+from schemas.quality.condition import columns_of
+from schemas.quality.rule import RowRule
 from schemas.spec import ChangeSpec
 from schemas.sql import UNREAD, parse_expression, references
+from streams.compute import SPARK
+from streams.quality.conditions import broken, counts, missing
 
 TRUNCATED: Final = "__truncated"
 VIOLATIONS: Final = "__violations"
@@ -195,9 +198,11 @@ def _broken(spec: ChangeSpec, rules: Sequence[RowRule]) -> Iterator[str]:
         yield _violation("sequence.null", "", unplaced)
     yield _violation("change.partial", "", f"{is_change} AND {_HALF_KNOWN}")
     for rule in rules:
-        untold = f"coalesce(array_contains({c.UNKNOWN}, {_literal(rule.column)}), FALSE)"
-        applies = f"{is_change} AND NOT {c.DELETED} AND NOT {untold}"
-        yield _violation(rule.code, f"/{rule.column}", f"{applies} AND coalesce({_inline(rule.broken())}, FALSE)")
+        read = [*rule.columns, *(columns_of(rule.row_condition) if rule.row_condition else ())]
+        untold = f"coalesce(arrays_overlap({c.UNKNOWN}, {_array(_literal(name) for name in read)}), FALSE)"
+        applies = f"{is_change} AND NOT {c.DELETED} AND NOT {untold} AND {counts(rule, SPARK)}"
+        breaks = f"NOT {missing(rule, SPARK)} AND {broken(rule, SPARK)}"
+        yield _violation(rule.code, f"/{rule.columns[0]}", f"{applies} AND {breaks}")
 
 
 def _violation(rule: str, pointer: str, broken: str) -> str:

@@ -15,6 +15,7 @@ from schemas.errors import InvalidPipeline, Problem
 from schemas.hash_key import HashKey
 from schemas.pii import NotHashable
 from schemas.pipeline import Pipeline
+from schemas.quality.suite import quarantining
 from schemas.settings import Settings
 from schemas.spec import BronzeSpec, CurrentSpec, DerivedSpec, HistorySpec, Scd2Spec
 from sinks.errors import IncompatibleTable
@@ -84,7 +85,7 @@ class Graph:
                         above.table,
                         lake,
                         settings.small_batch_rows,
-                        pipeline.rules.get(name, ()),
+                        quarantining(pipeline.rules.get(name, ())),
                         privacy_of(above.spec, functools.partial(getattr, above, "contract"), key),
                     )
                 case Scd2Spec():

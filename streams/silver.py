@@ -18,7 +18,7 @@ from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry
 from schemas import columns as c
 from schemas.pii import UNTAGGED, Privacy
-from schemas.rules import RowRule
+from schemas.quality.rule import RowRule
 from schemas.spec import CurrentSpec, HistorySpec
 from schemas.table_columns import rest_of_row
 from sinks.commit import Commit
