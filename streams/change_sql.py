@@ -15,7 +15,6 @@ from sqlglot import exp
 
 from schemas import columns as c
 from schemas import debezium
-from schemas.quality.condition import columns_of
 from schemas.quality.rule import RowRule
 from schemas.spec import ChangeSpec
 from schemas.sql import UNREAD, parse_expression, references
@@ -198,7 +197,7 @@ def _broken(spec: ChangeSpec, rules: Sequence[RowRule]) -> Iterator[str]:
         yield _violation("sequence.null", "", unplaced)
     yield _violation("change.partial", "", f"{is_change} AND {_HALF_KNOWN}")
     for rule in rules:
-        read = [*rule.columns, *(columns_of(rule.row_condition) if rule.row_condition else ())]
+        read = (*rule.columns, *rule.condition_columns)
         untold = f"coalesce(arrays_overlap({c.UNKNOWN}, {_array(_literal(name) for name in read)}), FALSE)"
         applies = f"{is_change} AND NOT {c.DELETED} AND NOT {untold} AND {counts(rule, SPARK)}"
         breaks = f"NOT {missing(rule, SPARK)} AND {broken(rule, SPARK)}"

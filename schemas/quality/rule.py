@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from schemas.quality.condition import columns_of
 from schemas.spec import SqlExpression
 
 
@@ -51,6 +52,11 @@ class Rule(BaseModel):
     def columns(self) -> tuple[str, ...]:
         """The columns that the rule is about, those of its condition left out."""
         return ()
+
+    @property
+    def condition_columns(self) -> tuple[str, ...]:
+        """The columns that the condition reads."""
+        return columns_of(self.row_condition) if self.row_condition else ()
 
     @property
     def label(self) -> str:
