@@ -82,6 +82,11 @@ class ChangeStep:
             return HistoryRows(self.spec, self.table)
         return CurrentRows(self.spec, self.table, Tombstones(self.spec.table, self.lake, self.spec.keys))
 
+    def look_again(self) -> None:
+        """Take nothing for known of the rows: somebody else has written some."""
+        if isinstance(self._rows, CurrentRows):
+            self._rows.has_partial_rows = None
+
     def changes(self, bronze: DataFrame) -> DataFrame:
         """Bronze rows as changes of this table."""
         rest = rest_of_row(self.spec, bronze.schema, self.privacy.is_tagged) if self.evolves else {}

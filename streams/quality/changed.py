@@ -15,8 +15,6 @@ from streams.compute import Compute, InDriver, InSpark, Rows
 from streams.steps import CREATED
 
 _FEED = "feed_rows"
-AT = "__at"
-"""The version by which a row came to be as it is."""
 
 
 def grain_of(spec: TableSpec) -> tuple[str, ...]:
@@ -36,19 +34,27 @@ def changed_rows(
 ) -> tuple[Compute, Rows]:
     """These columns of the rows that changed after one version, as they stand at another; and where to judge them.
 
-    All rows of a table that was never judged.
+    All rows of a table that was never judged. Of a history not the deletions, and not the changes that tell only a part
+    of their row: what they do not tell is null there.
     """
+    compute: Compute
+    is_history = isinstance(spec, HistorySpec)
+    told = f"NOT {c.DELETED} AND {c.UNKNOWN} IS NULL" if is_history else "TRUE"
     if after == CREATED:
-        rows = table.rows_at(to)
-        if rows is not None and rows <= few_rows:
-            return InDriver(), table.to_arrow(columns, to)
-        return InSpark(spark), table.read(spark, to).select(*columns)
+        count = table.rows_at(to)
+        read = [*dict.fromkeys([*columns, *((c.DELETED, c.UNKNOWN) if is_history else ())])]
+        rows: Rows
+        if count is not None and count <= few_rows:
+            compute, rows = InDriver(), table.to_arrow(read, to)
+        else:
+            compute, rows = InSpark(spark), table.read(spark, to)
+        return compute, compute.sql(f"SELECT {compute.dialect.names(columns)} FROM {_FEED} WHERE {told}", {_FEED: rows})
     feed = table.changes(spark, after + 1, to, few_rows, versions=True).rows
-    compute: Compute = InDriver() if isinstance(feed, pa.Table) else InSpark(spark)
+    compute = InDriver() if isinstance(feed, pa.Table) else InSpark(spark)
     grain, newest = compute.dialect.names(grain_of(spec)), f"{COMMIT_VERSION} DESC, {CHANGE_TYPE} = 'delete'"
-    names = compute.dialect.names(columns)
     text = (
-        f"SELECT {names} FROM (SELECT *, row_number() OVER (PARTITION BY {grain} ORDER BY {newest}) AS __place "
-        f"FROM {_FEED} WHERE {CHANGE_TYPE} <> 'update_preimage') WHERE __place = 1 AND {CHANGE_TYPE} <> 'delete'"
+        f"SELECT {compute.dialect.names(columns)} FROM ("
+        f"SELECT *, row_number() OVER (PARTITION BY {grain} ORDER BY {newest}) AS __place FROM {_FEED} "
+        f"WHERE {CHANGE_TYPE} <> 'update_preimage') WHERE __place = 1 AND {CHANGE_TYPE} <> 'delete' AND {told}"
     )
     return compute, compute.sql(text, {_FEED: feed})
