@@ -30,7 +30,7 @@ from schemas.errors import InvalidPipeline
 from schemas.folder import Folder
 from schemas.loader import CONTRACTS, RULES, TABLES, load
 from schemas.pipeline import Pipeline
-from schemas.rules_file import read_rules
+from schemas.quality.file import read_rules
 from schemas.schema_set import SUFFIX, SchemaSet
 from schemas.spec_file import read_spec
 

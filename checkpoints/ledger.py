@@ -45,13 +45,14 @@ class LedgerEntry(BaseModel):
     wrote, or in silver the changes, of which those that are not the newest of their key leave no row. Bronze steps
     fill `batch_id` and everything from `offsets` on; the others fill `upstreams`, the versions that the step consumed:
     after `from`, up to and with `to`. `offsets` are topic -> partition -> (start, end), the end not included;
-    `partitions` has the counts for the same. A `redrive` appends rows of records that an earlier batch rejected.
+    `partitions` has the counts for the same. A `redrive` appends rows of records that an earlier batch rejected;
+    a `gate` is a verdict of the gate before gold, and a `discard` takes back what it does not let through.
     """
 
     model_config = ConfigDict(frozen=True)
 
     table: str
-    step: Literal["append", "merge", "history", "refresh", "position", "redrive", "columns"]
+    step: Literal["append", "merge", "history", "refresh", "position", "redrive", "columns", "gate", "discard"]
     run_id: str
     clock: datetime
     generation: int

@@ -48,8 +48,20 @@ class Admit(_Model):
     table: str
 
 
-Action = Annotated[Redrive | Admit, Field(discriminator="action")]
-_ACTION: Final[TypeAdapter[Redrive | Admit]] = TypeAdapter(Action)
+class Decide(_Model):
+    """Let gold have what the gate holds back, or take it out of the silver table; who says so, and why."""
+
+    action: Literal["gate"] = "gate"
+    decision: Literal["release", "discard"]
+    table: str
+    who: str
+    why: str
+
+
+Asked = Redrive | Admit | Decide
+"""What can be asked for."""
+
+_ACTION: Final[TypeAdapter[Asked]] = TypeAdapter(Annotated[Asked, Field(discriminator="action")])
 
 
 class Answer(_Model):
@@ -95,7 +107,7 @@ class Requests:
             return None
         return found if found is not None and datetime.now(UTC) - found.seen < _GONE_AFTER else None
 
-    def submit(self, action: Redrive | Admit) -> str:
+    def submit(self, action: Asked) -> str:
         """Leave a request; its id."""
         request = uuid.uuid4().hex
         self._write(f"requests/{request}.json", action)
@@ -105,7 +117,7 @@ class Requests:
         """Take a request back that has not been taken up; whether it was there."""
         return self._remove(f"requests/{request}.json")
 
-    def waiting(self) -> list[tuple[str, Redrive | Admit]]:
+    def waiting(self) -> list[tuple[str, Asked]]:
         """The requests that wait, by id; a file that is none is passed over."""
         selector = fs.FileSelector(f"{self._root}/requests", allow_not_found=True)
         found = []

@@ -13,7 +13,7 @@ from schemas.contract_file import read_contract
 from schemas.errors import InvalidPipeline, Problem
 from schemas.folder import Folder
 from schemas.pipeline import Pipeline
-from schemas.rules_file import read_rules
+from schemas.quality.file import read_rules
 from schemas.schema_set import SUFFIX, SchemaSet
 from schemas.spec import BronzeSpec
 from schemas.spec_file import read_spec

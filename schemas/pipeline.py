@@ -10,7 +10,7 @@ from pathlib import Path
 
 from schemas.contract import Contract
 from schemas.errors import Problem
-from schemas.rules import RowRule
+from schemas.quality.suite import Suite
 from schemas.spec import BronzeSpec, TableSpec
 from schemas.yaml_lines import Document
 
@@ -26,7 +26,7 @@ class Pipeline:
     contracts: Mapping[str, Contract]
     tables: Mapping[str, TableSpec]
     documents: Mapping[str, Document] = field(default_factory=dict, repr=False, compare=False)
-    rules: Mapping[str, tuple[RowRule, ...]] = field(default_factory=dict)
+    rules: Mapping[str, Suite] = field(default_factory=dict)
     writer_schemas: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @functools.cached_property

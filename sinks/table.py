@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,6 +36,7 @@ PROPERTIES = {
 }
 
 CHANGE_TYPE = "_change_type"
+COMMIT_VERSION = "_commit_version"
 
 _BRONZE_STATISTICS = (c.TOPIC, c.PARTITION, c.OFFSET, c.KAFKA_TS, c.INGEST_TS, c.BATCH_ID)
 
@@ -196,8 +198,21 @@ class Table:
     @property
     def rows(self) -> int | None:
         """How many rows the table has, as its log says; None where it does not."""
-        counts = pa.table(self.handle().get_add_actions(flatten=True)).column("num_records")
+        return self.rows_at(None)
+
+    def rows_at(self, version: int | None) -> int | None:
+        """The same as of a version."""
+        counts = pa.table(self._at(version).get_add_actions(flatten=True)).column("num_records")
         return None if counts.null_count else int(pc.sum(counts).as_py() or 0)
+
+    def greatest(self, column: str, version: int | None = None) -> Any:
+        """The greatest value of a column by the log's statistics; None where they do not tell.
+
+        Rows that were deleted from a file that is still there may count.
+        """
+        files = pa.table(self._at(version).get_add_actions(flatten=True))
+        name = f"max.{column}"
+        return pc.max(plain(files.select([name]))[0]).as_py() if name in files.column_names else None
 
     def holds(self, column: str) -> bool:
         """Whether any row has a value in this column."""
@@ -221,14 +236,15 @@ class Table:
     def _at(self, version: int | None) -> DeltaTable:
         return self.handle() if version in (None, self.version()) else DeltaTable(self.path, version=version)
 
-    def changes(self, spark: SparkSession, first: int, last: int, few_rows: int) -> Feed:
+    def changes(self, spark: SparkSession, first: int, last: int, few_rows: int, *, versions: bool = False) -> Feed:
         """The change feed from version `first` to `last`, both included, with Delta's `_change_type` column.
 
+        With `versions` each row also says by which version it changed, in `_commit_version`.
         Up to `few_rows` rows, as the ledger counts them, are read by the driver; more, or a number that is not known,
         by Spark. https://docs.delta.io/latest/delta-change-data-feed.html
         """
         handle = self.handle()
-        columns = [*self.schema().names, CHANGE_TYPE]
+        columns = [*self.schema().names, CHANGE_TYPE, *([COMMIT_VERSION] if versions else [])]
         rows = ledger.rows_between(handle, first, last)
         if rows is not None and rows <= few_rows:
             return Feed(spark, plain(pa.table(handle.load_cdf(first, last)).select(columns)))

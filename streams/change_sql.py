@@ -16,10 +16,11 @@ from sqlglot import exp
 
 from schemas import columns as c
 from schemas import debezium
-from schemas.rules import RowRule
+from schemas.quality.rule import RowRule
 from schemas.spec import ChangeSpec
 from schemas.sql import UNREAD, parse_expression, references
 from streams.compute import SPARK, Dialect
+from streams.quality.conditions import broken, counts, missing
 
 TRUNCATED: Final = "__truncated"
 VIOLATIONS: Final = "__violations"
@@ -29,21 +30,9 @@ _FLOOR, _AFTER, _HALF_KNOWN, _FOUND = "__floor", "__after", "__half_known", "__f
 _OPAQUE: Final[tuple[str | None, ...]] = (None, None)
 
 
-@dataclass(frozen=True)
-class Expressions:
-    """A spec's expressions in the words of one engine: those over bronze's columns, and those over the row made."""
-
-    of_bronze: Callable[[str], str]
-    of_row: Callable[[str], str]
-
-
-def _inline(sql: str) -> str:
-    """An expression of a spec within a larger text: a comment at its end must not reach on."""
+def as_written(sql: str) -> str:
+    """An expression of a spec within a larger text for Spark: a comment at its end must not reach on."""
     return f"({sql}\n)"
-
-
-AS_WRITTEN: Final = Expressions(_inline, _inline)
-"""For Spark, whose words they are in."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +49,8 @@ class ChangeQuery:
         """The columns of the row."""
         return {**self.spec.select, **self.rest}
 
-    def text(self, view: str, d: Dialect = SPARK, expressions: Expressions = AS_WRITTEN) -> str:
-        """The query over the rows of `view`; see changes.canonical_changes.
+    def text(self, view: str, d: Dialect = SPARK, told: Callable[[str], str] = as_written) -> str:
+        """The query over the rows of `view`, `told` giving the spec's expressions in its words; see canonical_changes.
 
         1. Flag deletions and truncates, and leave out Debezium's events that carry no row.
         2. Give what completes a snapshot a second row: the floor, which stands just before that snapshot's rows.
@@ -69,14 +58,14 @@ class ChangeQuery:
         4. Work out the columns, the sequence, and what a partial change does not tell.
         5. Say what a change breaks.
         """
-        return _Writer(self, d, expressions).text(view)
+        return _Writer(self, d, told).text(view)
 
 
 @dataclass(frozen=True)
 class _Writer:
     query: ChangeQuery
     d: Dialect
-    expressions: Expressions
+    told: Callable[[str], str]
 
     def text(self, view: str) -> str:
         d, spec, bronze = self.d, self.query.spec, self.query.bronze
@@ -91,7 +80,7 @@ class _Writer:
         rows = self._with_keys(rows, has_before=is_image and debezium.BEFORE in bronze.names)
         select = self.query.select
         columns = ", ".join(
-            f"{_key_name(name) if name in spec.keys else self._told(sql)} AS {d.name(name)}"
+            f"{_key_name(name) if name in spec.keys else self.told(sql)} AS {d.name(name)}"
             for name, sql in select.items()
         )
         rows = (
@@ -106,11 +95,8 @@ class _Writer:
             f"FROM (SELECT *, {found} AS {_FOUND} FROM ({rows}))"
         )
 
-    def _told(self, sql: str) -> str:
-        return self.expressions.of_bronze(sql)
-
     def _flag(self, sql: str | None) -> str:
-        return f"coalesce(CAST({self._told(sql)} AS BOOLEAN), FALSE)" if sql else "FALSE"
+        return f"coalesce(CAST({self.told(sql)} AS BOOLEAN), FALSE)" if sql else "FALSE"
 
     def _with_floors(self, rows: str) -> str:
         d = self.d
@@ -124,7 +110,7 @@ class _Writer:
 
     def _with_keys(self, rows: str, *, has_before: bool) -> str:
         d, spec = self.d, self.query.spec
-        told = {_key_name(key): self._told(spec.select[key]) for key in spec.keys}
+        told = {_key_name(key): self.told(spec.select[key]) for key in spec.keys}
         if not has_before:
             keys = ", ".join(f"IF({TRUNCATED}, NULL, {sql}) AS {name}" for name, sql in told.items())
             return f"SELECT *, {keys} FROM ({rows})"
@@ -141,7 +127,7 @@ class _Writer:
 
     def _sequence(self) -> str:
         """The declared order, then the position in the source, so that the order is total."""
-        declared = {name: self._told(self.query.spec.select[name]) for name in _declared(self.query.spec)}
+        declared = {name: self.told(self.query.spec.select[name]) for name in _declared(self.query.spec)}
         position = {field.name: f"{c.SOURCE_POSITION}.{self.d.name(field.name)}" for field in c.POSITION_TYPE.fields}
         return self.d.struct({**declared, **{name: value for name, value in position.items() if name not in declared}})
 
@@ -190,10 +176,11 @@ class _Writer:
             yield self._violation("sequence.null", "", unplaced)
         yield self._violation("change.partial", "", f"{is_change} AND {_HALF_KNOWN}")
         for rule in self.query.rules:
-            untold = f"coalesce(array_contains({c.UNKNOWN}, {d.text(rule.column)}), FALSE)"
-            applies = f"{is_change} AND NOT {c.DELETED} AND NOT {untold}"
-            broken = self.expressions.of_row(rule.broken())
-            yield self._violation(rule.code, f"/{rule.column}", f"{applies} AND coalesce({broken}, FALSE)")
+            read = d.array([d.text(name) for name in (*rule.columns, *rule.condition_columns)])
+            untold = f"coalesce({d.overlaps(c.UNKNOWN, read)}, FALSE)"
+            applies = f"{is_change} AND NOT {c.DELETED} AND NOT {untold} AND {counts(rule, d)}"
+            breaks = f"NOT {missing(rule, d)} AND {broken(rule, d)}"
+            yield self._violation(rule.code, f"/{rule.columns[0]}", f"{applies} AND {breaks}")
 
     def _violation(self, rule: str, pointer: str, broken: str) -> str:
         fields = {"rule": rule, "pointer": pointer, "schema_path": ""}

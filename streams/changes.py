@@ -16,7 +16,7 @@ from schemas import columns as c
 from schemas import debezium
 from schemas.hash_key import NO_KEY, HashKey
 from schemas.pii import protected
-from schemas.rules import RowRule
+from schemas.quality.rule import RowRule
 from schemas.spec import ChangeSpec, HistorySpec
 from schemas.sql import parse_expression, references
 from streams.change_sql import COORDINATES, ChangeQuery, is_opaque

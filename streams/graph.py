@@ -15,6 +15,7 @@ from schemas.errors import InvalidPipeline, Problem
 from schemas.hash_key import HashKey
 from schemas.pii import NotHashable
 from schemas.pipeline import Pipeline
+from schemas.quality.suite import quarantining
 from schemas.settings import Settings
 from schemas.spec import BronzeSpec, CurrentSpec, DerivedSpec, HistorySpec, Scd2Spec
 from sinks.errors import IncompatibleTable
@@ -26,10 +27,11 @@ from streams.explain import explain
 from streams.gold import QueryRecipe
 from streams.learning import Learner
 from streams.personal import privacy_of, taken_along
+from streams.quality.gates import Gates
 from streams.refresh import RefreshStep
 from streams.registry import registry_for
 from streams.silver import ChangeStep
-from streams.steps import Step
+from streams.steps import Step, all_there_is
 from streams.versions import VersionsStep
 
 log = logs.get(__name__)
@@ -39,6 +41,8 @@ log = logs.get(__name__)
 class Graph:
     """The steps of a pipeline over one lake: bronze by name, and the tables below in topological order.
 
+    `gates` stand between silver and gold.
+
     `files` are those of the pipeline's folder, as they were when it was read.
     """
 
@@ -47,6 +51,7 @@ class Graph:
     tables: Tables
     bronze: dict[str, BronzeStep]
     below: dict[str, Step]
+    gates: Gates
     files: deployed.Files
 
     @classmethod
@@ -61,8 +66,10 @@ class Graph:
         key = HashKey(settings.pii)
         bronze: dict[str, BronzeStep] = {}
         below: dict[str, Step] = {}
+        gates = Gates(pipeline, tables, lake, settings.small_batch_rows)
         for name in pipeline.order:
             spec = pipeline.tables[name]
+            ready = gates.ready if spec.layer == "gold" else all_there_is
             match spec:
                 case BronzeSpec():
                     contract = pipeline.contract_of(spec)
@@ -84,18 +91,23 @@ class Graph:
                         above.table,
                         lake,
                         settings.small_batch_rows,
-                        pipeline.rules.get(name, ()),
+                        quarantining(pipeline.rules.get(name, ())),
                         privacy_of(above.spec, functools.partial(getattr, above, "contract"), key),
                         settings.tombstone_days,
                     )
                 case Scd2Spec():
-                    below[name] = VersionsStep(spec, tables[name], tables[spec.from_], settings.small_batch_rows)
+                    below[name] = VersionsStep(spec, tables[name], tables[spec.from_], settings.small_batch_rows, ready)
                 case DerivedSpec():
                     upstreams = tuple(tables[upstream] for upstream in spec.upstreams)
                     below[name] = RefreshStep(
-                        QueryRecipe(spec), tables[name], upstreams, settings.small_batch_rows, settings.pushdown_keys
+                        QueryRecipe(spec),
+                        tables[name],
+                        upstreams,
+                        settings.small_batch_rows,
+                        settings.pushdown_keys,
+                        ready,
                     )
-        return cls(pipeline, lake, tables, bronze, below, deployed.read(pipeline.folder))
+        return cls(pipeline, lake, tables, bronze, below, gates, deployed.read(pipeline.folder))
 
     def prepare(self, spark: SparkSession) -> None:
         """Create the tables that are missing, check the others, and keep what they are made from as deployed.
@@ -127,6 +139,7 @@ class Graph:
                 problems.append(self.pipeline.problem(name, field, f"Spark refuses it: {explain(error)}", remedy))
         if problems:
             raise InvalidPipeline(problems)
+        self.gates.ensure()
         try:
             deployed.save(self.lake, self.files)
         except OSError as error:

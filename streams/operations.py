@@ -7,11 +7,12 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from checkpoints.requests import Admit, Answer, Redrive, Requests
+from checkpoints.requests import Admit, Answer, Asked, Decide, Redrive, Requests
 from schemas.errors import SluiceError
 from streams import logs
 from streams.explain import explain
 from streams.graph import Graph
+from streams.quality.decide import decide
 from streams.queries import QuerySupervisor
 from streams.redrive import redrive
 
@@ -50,7 +51,7 @@ class Operations:
             self._requests.answer(request, answer)
             log.info("request carried out", action=action.action, table=action.table, error=answer.error)
 
-    def carry_out(self, action: Redrive | Admit) -> dict[str, Any]:
+    def carry_out(self, action: Asked) -> dict[str, Any]:
         """Do what is asked; the account of it, as JSON values."""
         match action:
             case Redrive():
@@ -58,7 +59,11 @@ class Operations:
                 if done.version is not None:
                     self._on_change(action.table)
                 return done.to_json()
-            case _:
+            case Decide():
+                decided = decide(self._graph, self._spark, action)
+                self._on_change(action.table)
+                return decided
+            case Admit():
                 query = self._queries.get(action.table)
                 if query is None or query.state != "paused":
                     return {"table": action.table, "admitted": False}

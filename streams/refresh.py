@@ -24,7 +24,7 @@ from sinks.engine import Merge
 from sinks.table import Table
 from streams.affected import KeySet, restricted
 from streams.handover import Handover
-from streams.steps import Pending, StepOutcome, commit_for, commit_nothing, entry_for, pending
+from streams.steps import Pending, Ready, StepOutcome, all_there_is, commit_for, commit_nothing, entry_for, pending
 
 _NEW, _OLD = "__new", "__old"
 
@@ -68,6 +68,7 @@ class RefreshStep:
     upstreams: tuple[Table, ...]
     small_batch_rows: int
     pushdown_keys: int
+    ready: Ready = all_there_is
 
     @property
     def label(self) -> Literal["refresh"]:
@@ -89,7 +90,8 @@ class RefreshStep:
     def run(self, spark: SparkSession, handover: Handover | None) -> StepOutcome | None:
         """Recompute what the upstreams' changes touch; harmless to repeat.
 
-        1. Fix the version of every upstream: all are read as of that, whatever is committed meanwhile.
+        1. Fix the version of every upstream, as far as its gate has let it through: all are read as of that, whatever
+           is committed meanwhile.
         2. Take the keys of the rows that changed, old images and new ones; everything where an upstream is new to the
            table, or was made anew: what it held before may be gone.
         3. Compute their rows anew, and compare with what the table holds for the same keys.
@@ -99,7 +101,7 @@ class RefreshStep:
         del handover
         with self.table.lock:
             # 1
-            consumed = [pending(self.table, one, self.label) for one in self.upstreams]
+            consumed = [pending(self.table, one, self.label, self.ready(one.name, spark)) for one in self.upstreams]
             moved = [one for one in consumed if not one.is_empty]
             if not moved:
                 return None

@@ -18,7 +18,7 @@ from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry
 from schemas import columns as c
 from schemas.pii import UNTAGGED, Privacy
-from schemas.rules import RowRule
+from schemas.quality.rule import RowRule
 from schemas.spec import CurrentSpec, HistorySpec
 from schemas.table_columns import rest_of_row
 from sinks.commit import Commit
@@ -106,6 +106,11 @@ class ChangeStep:
             return newest_deletions(changes, keys, self.spec.keys).localCheckpoint()
 
         return of
+
+    def look_again(self) -> None:
+        """Take nothing for known of the rows: somebody else has written some."""
+        if isinstance(self._rows, CurrentRows):
+            self._rows.has_partial_rows = None
 
     def changes(self, bronze: DataFrame) -> DataFrame:
         """Bronze rows as changes of this table."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -73,15 +73,28 @@ class Pending:
         return not self.is_empty and ledger.rows_between(self.upstream.handle(), self.position + 1, self.to) != 0
 
 
-def pending(table: Table, upstream: Table, step: str) -> Pending:
-    """What `table` has to consume of `upstream`; raises PositionAhead where it has consumed what is not there."""
+Ready = Callable[[str, SparkSession], int | None]
+"""How far a table may be read, by its name; None for as far as there is."""
+
+
+def all_there_is(name: str, spark: SparkSession) -> None:
+    """For a table that nothing stands before."""
+    del name, spark
+
+
+def pending(table: Table, upstream: Table, step: str, ready: int | None = None) -> Pending:
+    """What `table` has to consume of `upstream`, up to the version that is `ready` where one is given.
+
+    Raises PositionAhead where it has consumed what is not there. What it has consumed before it had to wait, it has.
+    """
     app = app_id(upstream.source_name(), step, table.generation())
     position = table.position(app)
     version = upstream.version()
     begun = CREATED if position is None else position
     if begun > version:
         raise PositionAhead(table.name, upstream.name, begun, version)
-    return Pending(upstream, app, begun, version, is_first=position is None)
+    to = version if ready is None else max(begun, min(ready, version))
+    return Pending(upstream, app, begun, to, is_first=position is None)
 
 
 def entry_for(

@@ -21,7 +21,7 @@ from sinks.table import Table
 from streams.compute import Compute, InDriver, InSpark, Rows
 from streams.handover import Handover
 from streams.scd2 import broken_keys, own_columns, surrogate_key, versions
-from streams.steps import Pending, StepOutcome, commit_for, commit_nothing, entry_for, pending
+from streams.steps import Pending, Ready, StepOutcome, all_there_is, commit_for, commit_nothing, entry_for, pending
 
 _FEED, _KEYS, _HISTORY, _NEW, _OLD, _DIFFERENCE = (
     "feed",
@@ -59,6 +59,7 @@ class VersionsStep:
     table: Table
     history: Table
     small_batch_rows: int
+    ready: Ready = all_there_is
 
     @property
     def label(self) -> Literal["refresh"]:
@@ -78,7 +79,7 @@ class VersionsStep:
     def run(self, spark: SparkSession, handover: Handover | None) -> StepOutcome | None:
         """Work out the versions of the keys that changed; harmless to repeat.
 
-        1. Fix the version of the history that is read.
+        1. Fix the version of the history that is read, as far as its gate has let it through.
         2. Take the keys of the changes; all keys where the table has consumed nothing yet, or a change without a key
            touches all.
         3. Work out their versions from all of their changes, check them, and compare them with what the table holds.
@@ -87,7 +88,7 @@ class VersionsStep:
         del handover
         with self.table.lock:
             # 1
-            todo = pending(self.table, self.history, self.label)
+            todo = pending(self.table, self.history, self.label, self.ready(self.history.name, spark))
             if todo.is_empty:
                 return None
             clock = ledger.clock_at(self.history.handle(), todo.to)

@@ -88,7 +88,8 @@ class Shadows:
         table = Table(node.table, lake)
         step = self._graph.below[node.table]
         if isinstance(step, ChangeStep):
-            self._take_changes(replace(step, table=table, upstream=above[0], lake=lake), node)
+            step = replace(step, table=table, upstream=above[0], lake=lake, tombstone_days=None)
+            self._take_changes(step, node)
             return table
         if isinstance(step, VersionsStep):
             step = replace(step, table=table, history=above[0])
@@ -126,11 +127,11 @@ class Shadows:
         commit = commit_for(entry, [todo])
         count = upstream.rows
         if count is not None and count <= step.small_batch_rows:
-            step.merge(InDriver(), changes.toArrow(), changes.schema, commit)
+            step.merge(InDriver(), changes.toArrow(), changes.schema, commit, step.deletions(self._spark))
             return
         changes = changes.persist()
         try:
-            step.merge(InSpark(self._spark), changes, changes.schema, commit)
+            step.merge(InSpark(self._spark), changes, changes.schema, commit, step.deletions(self._spark))
         finally:
             changes.unpersist()
 

@@ -34,11 +34,6 @@ def contract(text: str) -> Files:
     return {CONTRACT: text}
 
 
-def rule(text: str) -> Files:
-    """A `dq.yml` with one rule for silver.customers."""
-    return {"dq.yml": f"silver.customers:\n  - {{{text}}}\n"}
-
-
 FILES_AND_YAML: dict[str, tuple[Files, str]] = {
     "not YAML": (
         changed(SILVER, "stored_as_scd_type: 1", "stored_as_scd_type: 1: 2"),
@@ -67,51 +62,6 @@ FILES_AND_YAML: dict[str, tuple[Files, str]] = {
     "a contract that ends in .json": (
         {"contracts/other.json": "{}"},
         "contracts/other.json: The file is not read: contracts end in `.schema.json`. Name it `other.schema.json`.",
-    ),
-    "a rule in dq.yml": (
-        {"dq.yml": "# rules\nsilver.customers: [x]\n"},
-        "dq.yml:2 silver.customers.0: A rule needs a `type`. Known: `expect_column_values_to_be_between`, "
-        "`expect_column_values_to_be_in_set`, `expect_column_values_to_match_regex`, "
-        "`expect_column_values_to_not_be_null`.",
-    ),
-    "a rule for a table that is not there": (
-        {"dq.yml": "silver.custmers: []\n"},
-        "dq.yml:1 silver.custmers: There is no table `silver.custmers`. Did you mean `silver.customers`?",
-    ),
-    "a rule for a bronze table": (
-        {"dq.yml": "bronze.customers: []\n"},
-        "dq.yml:1 bronze.customers: Row rules are judged where changes are taken up, and `bronze.customers` is a "
-        "bronze table. Write them for the `current` or `history` table above it.",
-    ),
-    "a rule of no known type": (
-        rule("type: expect_column_values_to_be_inset"),
-        "dq.yml:2 silver.customers.0: `expect_column_values_to_be_inset` is not a rule that is judged. "
-        "Did you mean `expect_column_values_to_be_in_set`?",
-    ),
-    "a rule with a column that is not there": (
-        rule("type: expect_column_values_to_not_be_null, column: emal, severity: critical"),
-        "dq.yml:2 silver.customers.0.column: There is no column `emal` in `silver.customers`. Did you mean `email`?",
-    ),
-    "a rule without a severity": (
-        rule("type: expect_column_values_to_not_be_null, column: email"),
-        "dq.yml:2 silver.customers.0.severity: The rule needs `severity`. Add it.",
-    ),
-    "a rule that would only warn": (
-        rule("type: expect_column_values_to_not_be_null, column: email, severity: warn"),
-        "dq.yml:2 silver.customers.0.severity: `warn` is not a choice. Write `critical`.",
-    ),
-    "a rule without bounds": (
-        rule("type: expect_column_values_to_be_between, column: email, severity: critical"),
-        "dq.yml:2 silver.customers.0: The rule has no bound. Give it a `min_value`, a `max_value` or both.",
-    ),
-    "a rule with a key of another": (
-        rule("type: expect_column_values_to_not_be_null, column: email, regexp: a, severity: critical"),
-        "dq.yml:2 silver.customers.0.regexp: The rule `expect_column_values_to_not_be_null` has no key `regexp`. "
-        "Known: `column`, `severity`, `type`.",
-    ),
-    "a rule with a broken regular expression": (
-        rule("type: expect_column_values_to_match_regex, column: email, regex: '(', severity: critical"),
-        "dq.yml:2 silver.customers.0.regex: `(` is not a regular expression. Correct it.",
     ),
     "dq.yml not YAML": (
         {"dq.yml": "a: [1\n"},

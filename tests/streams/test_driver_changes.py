@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from schemas.arrow_values import arrow_type
-from schemas.rules import Between, InSet, MatchRegex, NotNull
+from schemas.quality.column_rules import Between, InSet, MatchRegex, NotNull
 from schemas.spec import CurrentSpec
 from streams.changes import canonical_changes
 from streams.driver_changes import DriverChanges
@@ -39,6 +39,13 @@ RULES = (
     NotNull(type="expect_column_values_to_not_be_null", column="name", severity="critical"),
     Between(type="expect_column_values_to_be_between", column="id", min_value=1, max_value=50, severity="critical"),
     InSet(type="expect_column_values_to_be_in_set", column="name", value_set=("ADA", "BO"), severity="critical"),
+    MatchRegex(
+        type="expect_column_values_to_match_regex",
+        column="city",
+        regex="^[A-Z]",
+        row_condition="name <> 'BO'",
+        severity="critical",
+    ),
 )
 
 
@@ -130,10 +137,3 @@ def test_expressions_of_sparks_alone_are_left_to_it(
     rows = bronze_rows(silver_feeder)
     assert made.plan_of(spark, rows).text is None
     assert made.of(spark, rows)[0].num_rows == rows.num_rows + 1
-
-
-def test_a_rule_of_sparks_alone_leaves_the_batch_to_it(silver_feeder: Feeder, spark: SparkSession) -> None:
-    spec = CurrentSpec.model_validate(SPEC)
-    rule = MatchRegex(type="expect_column_values_to_match_regex", column="name", regex="^A", severity="critical")
-    made = DriverChanges(spec, (rule,), lambda bronze: canonical_changes(bronze, spec, (rule,)), lambda _: {})
-    assert made.plan_of(spark, bronze_rows(silver_feeder)).text is None

@@ -1,0 +1,1 @@
+"""The gate before gold: silver's suites judged over what changed, their results kept, gold held where they fail."""
