@@ -18,7 +18,8 @@ from streams import logs
 from streams.change_sql import ChangeQuery
 from streams.changes import only_what_is_read
 from streams.compute import DUCKDB, InDriver
-from streams.exact_sql import UNSURE, told
+from streams.exact.expressions import told
+from streams.exact.values import UNSURE
 
 log = logs.get(__name__)
 

@@ -25,7 +25,8 @@ from pyspark.sql.types import (
 
 from schemas.arrow_values import arrow_type
 from streams.compute import InDriver
-from streams.exact_sql import UNSURE, told
+from streams.exact.expressions import told
+from streams.exact.values import UNSURE
 
 IMAGE = StructType([StructField("text", StringType()), StructField("Number", LongType())])
 COLUMNS = StructType(
@@ -152,6 +153,36 @@ ALWAYS = [
     "at",
     "day",
     "`it's`",
+    "coalesce(number, 1)",
+    "coalesce(amount, 1.125)",
+    "if(number = 1, amount, 0.125)",
+    "CAST(NULL AS STRING)",
+    "CAST(amount AS DECIMAL(18, 1))",
+    "round(amount, 1)",
+    "round(amount * 1.0625, 2)",
+    "round(amount, 2)",
+    "amount + 0.125",
+    "amount - amount",
+    "small + 1",
+    "small * small",
+    "small - 5",
+    "small BETWEEN 1 AND 100",
+    "day >= DATE '2026-01-10'",
+    "at < coalesce(at, TIMESTAMP '9999-12-31 23:59:59.999999')",
+    "day BETWEEN DATE '2026-01-10' AND to_date(at)",
+    "year(day)",
+    "quarter(day)",
+    "month(day)",
+    "day(day)",
+    "dayofmonth(day)",
+    "dayofyear(day)",
+    "weekofyear(day)",
+    "weekday(day) + 1",
+    "date_format(day, 'yyyyMMdd')",
+    "date_format(day, 'yyyy-MM')",
+    "date_format(day, 'EEEE')",
+    "date_format(day, 'MMMM')",
+    "CAST(date_format(day, 'yyyyMMdd') AS INT)",
 ]
 SOMETIMES = [
     "upper(trim(text))",
@@ -166,6 +197,16 @@ SOMETIMES = [
     "timestamp_millis(number)",
     "timestamp_seconds(number)",
     "timestamp_seconds(small)",
+    "try_cast(text AS INT)",
+    "CAST(text AS INT)",
+    "number + 1",
+    "number * number",
+    "number - small",
+    "year(at)",
+    "weekofyear(at)",
+    "date_format(at, 'yyyyMMdd')",
+    "try_cast(amount AS DECIMAL(2, 1))",
+    "CAST(amount AS DECIMAL(3, 2))",
 ]
 NEVER = [
     "'it''s'",
@@ -186,16 +227,24 @@ NEVER = [
     "text = '\\n'",
     "CASE text WHEN 'a' THEN 1 END",
     "if(text, 1, 2)",
-    "try_cast(text AS INT)",
     "1e3",
     "12345678901",
     "CAST(number AS INT)",
     "upper(number)",
     "(SELECT 1)",
     "text = 'a' AS x",
-    "coalesce(number, 1)",
     "current_date",
     "text LIKE 'a%'",
+    "number / 2",
+    "number + amount",
+    "date_format(day, 'w')",
+    "year(text)",
+    "day = '2026-01-01'",
+    "day = at",
+    "round(number, 0)",
+    "round(amount, -1)",
+    "coalesce(number, amount)",
+    "at = TIMESTAMP 'now'",
 ]
 
 
