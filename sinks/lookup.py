@@ -20,6 +20,7 @@ from pyspark.sql.types import StructType
 
 from checkpoints.lake import filesystem_of
 from schemas.arrow_values import arrow_type
+from schemas.errors import SluiceError
 from sinks.plain import plain
 
 
@@ -28,12 +29,30 @@ def read(table: DeltaTable, columns: Sequence[str]) -> pa.Table:
     return _read(table, columns, _fragments(table, None))
 
 
-def of_keys(table: DeltaTable, columns: Sequence[str], key: str, keys: pa.Array, *, or_null: bool = False) -> pa.Table:
-    """These columns of the rows whose `key` is one of `keys`, or null where `or_null` says so."""
+class MoreRows(SluiceError):
+    """More rows have the keys than were asked for."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"More than {most} rows have the keys.")
+
+
+def of_keys(
+    table: DeltaTable,
+    columns: Sequence[str],
+    key: str,
+    keys: pa.Array,
+    *,
+    or_null: bool = False,
+    most: int | None = None,
+) -> pa.Table:
+    """These columns of the rows whose `key` is one of `keys`, or null where `or_null` says so.
+
+    Raises MoreRows where there are more than `most`, of which no more are read then.
+    """
     found = pc.min_max(keys)
     files = _overlapping(table, key, found["min"], found["max"], or_null=or_null)
     wanted = keys.cast(arrow_type(_columns(table)[key].dataType))
-    return _read(table, columns, _fragments(table, files), key, wanted, or_null=or_null)
+    return _read(table, columns, _fragments(table, files), key, wanted, or_null=or_null, most=most)
 
 
 def without_key(table: DeltaTable, columns: Sequence[str], key: str) -> pa.Table:
@@ -112,6 +131,7 @@ def _read(
     keys: pa.Array | None = None,
     *,
     or_null: bool = False,
+    most: int | None = None,
 ) -> pa.Table:
     schema = pa.schema(list(arrow_type(_columns(table))))
     found = [pa.schema([schema.field(name) for name in columns]).empty_table()]
@@ -125,4 +145,6 @@ def _read(
             mask = pc.or_(mask, pc.is_null(column))
         if pc.any(mask).as_py():
             found.append(fragment.to_table(schema=schema, columns=list(columns)).filter(mask))
+            if most is not None and sum(one.num_rows for one in found) > most:
+                raise MoreRows(most)
     return plain(pa.concat_tables(found))

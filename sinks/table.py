@@ -224,10 +224,17 @@ class Table:
         return lookup.read(self._at(version), columns)
 
     def of_keys(
-        self, columns: Sequence[str], key: str, keys: pa.Array, version: int | None = None, *, or_null: bool = False
+        self,
+        columns: Sequence[str],
+        key: str,
+        keys: pa.Array,
+        version: int | None = None,
+        *,
+        or_null: bool = False,
+        most: int | None = None,
     ) -> pa.Table:
-        """The same of the rows whose `key` is one of these; or null, where asked for."""
-        return lookup.of_keys(self._at(version), columns, key, keys, or_null=or_null)
+        """The same of the rows whose `key` is one of these; or null, where asked for. Raises MoreRows beyond `most`."""
+        return lookup.of_keys(self._at(version), columns, key, keys, or_null=or_null, most=most)
 
     def between(self, columns: Sequence[str], field: str, least: int, most: int) -> pa.Table:
         """These columns of the files that may hold a value of a number `field`, a path, from `least` to `most`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import duckdb
 import pyarrow as pa
@@ -14,17 +15,13 @@ from pyspark.sql.types import StructType
 from schemas.arrow_values import arrow_type
 from schemas.quality.rule import RowRule
 from schemas.spec import ChangeSpec
-from streams import logs
 from streams.change_sql import ChangeQuery
 from streams.changes import only_what_is_read
 from streams.compute import DUCKDB, InDriver
 from streams.exact.expressions import told
-from streams.exact.values import UNSURE
-
-log = logs.get(__name__)
+from streams.exact.turns import Turns
 
 _BRONZE = "bronze_rows"
-_MOST_LEFT = 64
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,7 @@ class Plan:
 class DriverChanges:
     """Makes changes of one spec; `by_spark` are canonical_changes.
 
-    A batch with a value of which only Spark can tell is made by Spark, and so are the next ones, the more of them the
-    more often that happens: a feed of such values is not read twice for each batch.
+    A batch with a value of which only Spark can tell is made by Spark.
     """
 
     spec: ChangeSpec
@@ -48,8 +44,10 @@ class DriverChanges:
     by_spark: Callable[[DataFrame], DataFrame]
     rest_of: Callable[[StructType], Mapping[str, str]]
     _plans: dict[pa.Schema, Plan] = field(default_factory=dict)
-    _left: int = 0
-    _next_left: int = 1
+
+    @cached_property
+    def _turns(self) -> Turns:
+        return Turns(self.spec.table)
 
     def of(self, spark: SparkSession, bronze: pa.Table) -> tuple[pa.Table, StructType]:
         """The changes of these rows, and their columns as types of Spark."""
@@ -62,17 +60,14 @@ class DriverChanges:
         return changes.toArrow(), changes.schema
 
     def _by_duckdb(self, rows: pa.Table, plan: Plan) -> pa.Table | None:
-        if self._left:
-            self._left -= 1
+        if not self._turns.is_drivers():
             return None
         try:
             made = InDriver().sql(str(plan.text), {_BRONZE: rows})
         except duckdb.Error as error:
-            why = UNSURE if UNSURE in str(error) else str(error)
-            self._left, self._next_left = self._next_left, min(2 * self._next_left, _MOST_LEFT)
-            log.debug("left to Spark", table=self.spec.table, why=why, batches=self._left + 1)
+            self._turns.left_to_spark(error)
             return None
-        self._next_left = 1
+        self._turns.went_well()
         return made.cast(pa.schema(list(arrow_type(plan.changes))))
 
     def plan_of(self, spark: SparkSession, rows: pa.Table) -> Plan:

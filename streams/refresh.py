@@ -7,26 +7,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from typing import Literal, Protocol
+from functools import cached_property
+from typing import Literal
 
-from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
+import pyarrow as pa
+from pyspark.sql import SparkSession
 from pyspark.sql.types import StructField, StructType
 
 from checkpoints import ledger
 from checkpoints.ledger import LedgerEntry
 from schemas import columns as c
 from schemas.errors import SluiceError
-from schemas.spec import DerivedSpec
 from sinks import engine
 from sinks.engine import Merge
-from sinks.table import Table
+from sinks.table import Feed, Table
 from streams.affected import KeySet, restricted
+from streams.compute import Compute, Dialect, InDriver, InSpark, Rows
+from streams.driver_refresh import At, DriverRefresh
 from streams.handover import Handover
+from streams.recipe import Recipe
 from streams.steps import Pending, Ready, StepOutcome, all_there_is, commit_for, commit_nothing, entry_for, pending
 
-_NEW, _OLD = "__new", "__old"
+_NEW, _OLD, _DIFFERENCE = "new_rows", "old_rows", "difference"
+
+_Feeds = Sequence[tuple[Feed, dict[str, str]]]
+_Found = tuple[Compute, Rows, Rows]
 
 
 class DuplicateGrain(SluiceError):
@@ -41,27 +46,12 @@ class DuplicateGrain(SluiceError):
         )
 
 
-class Recipe(Protocol):
-    """How a derived table's rows are worked out."""
-
-    @property
-    def spec(self) -> DerivedSpec:
-        """The table's spec."""
-
-    @property
-    def grain(self) -> tuple[str, ...]:
-        """The columns that tell its rows apart."""
-
-    def mapping(self, upstream: str) -> dict[str, str]:
-        """Column of the upstream -> column of the table, by which a change there finds the rows here."""
-
-    def rows(self, spark: SparkSession, upstreams: Mapping[str, DataFrame], keys: Sequence[KeySet] | None) -> DataFrame:
-        """The table's rows without metadata; only those that `keys` touch, or all of them."""
-
-
 @dataclass(frozen=True)
 class RefreshStep:
-    """Keeps a derived table up to its upstreams."""
+    """Keeps a derived table up to its upstreams.
+
+    Few rows are worked out by the driver, where `in_driver` says so and it is known to come to what Spark does.
+    """
 
     recipe: Recipe
     table: Table
@@ -69,6 +59,7 @@ class RefreshStep:
     small_batch_rows: int
     pushdown_keys: int
     ready: Ready = all_there_is
+    in_driver: bool = True
 
     @property
     def label(self) -> Literal["refresh"]:
@@ -111,76 +102,119 @@ class RefreshStep:
                 return commit_nothing(self.table, clock, moved)
             # 2
             # An upstream without a version beyond its creation has nothing to compare, and no position yet.
-            keys = None if any(one.is_first for one in moved) else self._keys(spark, changed)
-            if keys is not None and not keys:
-                return commit_nothing(self.table, clock, moved)
-            entry = entry_for(self.table, self.label, "full" if keys is None else "feed", clock, moved)
+            feeds = None if any(one.is_first for one in moved) else [self._feed(spark, one) for one in changed]
+            entry = entry_for(self.table, self.label, "full" if feeds is None else "feed", clock, moved)
             # 3
-            frames = {one.upstream.name: one.upstream.read(spark, one.to) for one in consumed}
-            new = self.recipe.rows(spark, frames, keys)
-            old = self.table.read(spark).select(*new.columns)
-            if keys is not None:
-                old = restricted(old, keys, self.recipe.grain)
-            difference = _difference(new, old, self.recipe.grain).persist()
-            try:
-                # 4
-                return self._merge(difference, moved, entry)
-            finally:
-                difference.unpersist()
+            found = self._by_driver(spark, consumed, feeds) if self.in_driver else None
+            if found is None:
+                found = self._by_spark(spark, consumed, feeds)
+            # 4
+            return commit_nothing(self.table, clock, moved) if found is None else self._write(*found, moved, entry)
 
-    def _keys(self, spark: SparkSession, changed: Sequence[Pending]) -> list[KeySet]:
-        keys = []
-        for one in changed:
-            feed = one.upstream.changes(spark, one.position + 1, one.to, self.small_batch_rows)
-            found = KeySet.of(feed, self.recipe.mapping(one.upstream.name), self.pushdown_keys)
-            if not found.is_empty:
-                keys.append(found)
-        return keys
+    def _feed(self, spark: SparkSession, one: Pending) -> tuple[Feed, dict[str, str]]:
+        """The changes of an upstream, and by which of its columns they find which of this table."""
+        feed = one.upstream.changes(spark, one.position + 1, one.to, self.small_batch_rows)
+        return feed, self.recipe.mapping(one.upstream.name)
 
-    def _merge(self, difference: DataFrame, moved: Sequence[Pending], entry: LedgerEntry) -> StepOutcome:
+    @cached_property
+    def _driver(self) -> DriverRefresh:
+        return DriverRefresh(self.recipe, self.table, self.small_batch_rows)
+
+    def _by_driver(self, spark: SparkSession, consumed: Sequence[Pending], feeds: _Feeds | None) -> _Found | None:
+        """The rows as they are to be, and as they are; None where that is Spark's to say."""
+        keys: list[pa.Table] | None = None
+        if feeds is not None:
+            few = [(feed.rows, mapping) for feed, mapping in feeds if isinstance(feed.rows, pa.Table)]
+            if len(few) < len(feeds):
+                return None
+            keys = [_distinct(rows, mapping) for rows, mapping in few]
+        upstreams = [At(one.upstream, one.to) for one in consumed]
+        rows = self._driver.rows(spark, upstreams, keys)
+        return None if rows is None else (InDriver(), *rows)
+
+    def _by_spark(self, spark: SparkSession, consumed: Sequence[Pending], feeds: _Feeds | None) -> _Found | None:
+        """The same; None where nothing is affected."""
+        keys = None
+        if feeds is not None:
+            sets = [KeySet.of(feed, mapping, self.pushdown_keys) for feed, mapping in feeds]
+            keys = [one for one in sets if not one.is_empty]
+            if not keys:
+                return None
+        frames = {one.upstream.name: one.upstream.read(spark, one.to) for one in consumed}
+        new = self.recipe.rows(spark, frames, keys)
+        old = self.table.read(spark).select(*new.columns)
+        return InSpark(spark), new, old if keys is None else restricted(old, keys, self.recipe.grain)
+
+    def _write(
+        self, compute: Compute, new: Rows, old: Rows, moved: Sequence[Pending], entry: LedgerEntry
+    ) -> StepOutcome:
+        difference = compute.sql(self._difference(compute.dialect, _names(new), entry), {_NEW: new, _OLD: old})
+        if isinstance(difference, pa.Table):
+            return self._merge(compute, difference, moved, entry)
+        difference = difference.persist()
+        try:
+            return self._merge(compute, difference, moved, entry)
+        finally:
+            difference.unpersist()
+
+    def _difference(self, d: Dialect, columns: Sequence[str], entry: LedgerEntry) -> str:
+        """The rows that the table lacks or has otherwise, and those of the table that vanished, as `_deleted`.
+
+        Columns out: these, `_deleted` BOOLEAN, the ingest metadata. Rows whose grain has a null belong to no row of the
+        table.
+        """
         grain = self.recipe.grain
-        counts = difference.agg(
-            F.count_if(~F.col(c.DELETED)).alias("upserts"),
-            F.count_if(F.col(c.DELETED)).alias("deletes"),
-            F.count_distinct(F.struct(*grain)).alias("grains"),
-        ).collect()[0]
-        total = counts["upserts"] + counts["deletes"]
+        named = " AND ".join(f"{d.name(name)} IS NOT NULL" for name in grain)
+        same = " AND ".join(f"n.{d.name(name)} = o.{d.name(name)}" for name in grain)
+        first = d.name(grain[0])
+        differs = [f"n.{d.name(name)} IS DISTINCT FROM o.{d.name(name)}" for name in columns if name not in grain]
+        is_other = " OR ".join([f"n.{first} IS NULL", f"o.{first} IS NULL", *differs])
+        values = ", ".join(
+            f"coalesce(n.{d.name(name)}, o.{d.name(name)}) AS {d.name(name)}" if name in grain else f"n.{d.name(name)}"
+            for name in columns
+        )
+        return (
+            f"SELECT {values}, n.{first} IS NULL AS {c.DELETED}, {d.instant(entry.clock)} AS {c.INGEST_TS}, "
+            f"'{entry.run_id}' AS {c.BATCH_ID}, 'sluice' AS {c.SOURCE_SYSTEM}, "
+            f"DATE '{entry.run_date.isoformat()}' AS {c.RUN_DATE} "
+            f"FROM (SELECT * FROM {_NEW} WHERE {named}) n FULL OUTER JOIN {_OLD} o ON {same} WHERE {is_other}"
+        )
+
+    def _merge(self, compute: Compute, difference: Rows, moved: Sequence[Pending], entry: LedgerEntry) -> StepOutcome:
+        grain = self.recipe.grain
+        by = compute.dialect.names(grain)
+        counts = compute.row(
+            f"SELECT count(CASE WHEN NOT {c.DELETED} THEN 1 END) AS upserts, "
+            f"count(CASE WHEN {c.DELETED} THEN 1 END) AS deletes, "
+            f"(SELECT count(*) FROM (SELECT DISTINCT {by} FROM {_DIFFERENCE})) AS grains FROM {_DIFFERENCE}",
+            {_DIFFERENCE: difference},
+        )
+        total = int(counts["upserts"] + counts["deletes"])
         if not total:
             return commit_nothing(self.table, entry.clock, moved)
         if counts["grains"] != total:
-            twice = difference.groupBy(*grain).count().where("count > 1").first()
-            raise DuplicateGrain(self.table.name, grain, {} if twice is None else {k: twice[k] for k in grain})
-        entry = entry.model_copy(
-            update={"rows": {name: int(counts[name]) for name in ("upserts", "deletes") if counts[name]}}
-        )
-        source = difference.select(
-            "*",
-            F.lit(entry.clock).alias(c.INGEST_TS),
-            F.lit(entry.run_id).alias(c.BATCH_ID),
-            F.lit("sluice").alias(c.SOURCE_SYSTEM),
-            F.lit(entry.run_date).alias(c.RUN_DATE),
-        )
+            one = f"SELECT {by} FROM {_DIFFERENCE} GROUP BY {by} HAVING count(*) > 1 LIMIT 1"
+            raise DuplicateGrain(self.table.name, grain, compute.row(one, {_DIFFERENCE: difference}))
+        rows = {name: int(counts[name]) for name in ("upserts", "deletes") if counts[name]}
         clauses = Merge(
             keys=grain,
-            columns=[name for name in source.columns if name != c.DELETED],
+            columns=[name for name in _names(difference) if name != c.DELETED],
             delete_when=f"s.{c.DELETED}",
             update_when=f"NOT s.{c.DELETED}",
             insert_when=f"NOT s.{c.DELETED}",
         )
-        is_small = total <= self.small_batch_rows
-        version = engine.merge(self.table, source.toArrow() if is_small else source, clauses, commit_for(entry, moved))
+        if total <= self.small_batch_rows:
+            difference = InDriver().of(difference)
+        entry = entry.model_copy(update={"rows": rows})
+        version = engine.merge(self.table, difference, clauses, commit_for(entry, moved))
         return StepOutcome(entry, version)
 
 
-def _difference(new: DataFrame, old: DataFrame, grain: Sequence[str]) -> DataFrame:
-    """The rows of `new` that `old` lacks or has otherwise, and those of `old` that vanished, as `_deleted`.
+def _distinct(rows: pa.Table, mapping: Mapping[str, str]) -> pa.Table:
+    """The values of some columns, each combination once, by their names here."""
+    columns = list(mapping)
+    return rows.select(columns).group_by(columns).aggregate([]).rename_columns(list(mapping.values()))
 
-    Columns out: those of `new`, `_deleted` BOOLEAN. Rows whose grain has a null belong to no row of the table.
-    """
-    named = reduce(Column.__and__, (F.col(name).isNotNull() for name in grain))
-    rest = F.struct(*(F.col(name) for name in new.columns))
-    left = new.where(named).select(*grain, rest.alias(_NEW))
-    right = old.select(*grain, rest.alias(_OLD))
-    joined = left.join(right, list(grain), "full_outer").where(~F.col(_NEW).eqNullSafe(F.col(_OLD)))
-    row = F.coalesce(F.col(_NEW), F.col(_OLD))
-    return joined.select(*(row[name].alias(name) for name in new.columns), F.col(_NEW).isNull().alias(c.DELETED))
+
+def _names(rows: Rows) -> list[str]:
+    return list(rows.column_names if isinstance(rows, pa.Table) else rows.columns)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
 
 from checkpoints import ledger
 from checkpoints.lake import Lake
@@ -19,7 +20,8 @@ from sinks.table import Table
 from streams.affected import KeySet
 from streams.compute import InDriver, InSpark
 from streams.graph import Graph
-from streams.refresh import Recipe, RefreshStep
+from streams.recipe import Recipe
+from streams.refresh import RefreshStep
 from streams.retention import retention_days
 from streams.silver import ChangeStep
 from streams.steps import CREATED, Pending, commit_for, entry_for
@@ -49,6 +51,10 @@ class SampledRecipe:
     def mapping(self, upstream: str) -> dict[str, str]:
         """As of the whole."""
         return self.inner.mapping(upstream)
+
+    def told(self, upstreams: Mapping[str, StructType]) -> None:
+        """Left to Spark."""
+        del upstreams
 
     def rows(self, spark: SparkSession, upstreams: Mapping[str, DataFrame], keys: Sequence[KeySet] | None) -> DataFrame:
         """The rows of the sample; the optimiser brings the condition as far up as it can."""
@@ -95,7 +101,8 @@ class Shadows:
             step = replace(step, table=table, history=above[0])
         elif isinstance(step, RefreshStep):
             recipe = step.recipe if node.sample is None else SampledRecipe(step.recipe, node.sample)
-            step = replace(step, table=table, upstreams=above, recipe=recipe)
+            # By the other way than the live table's, which most often comes from the driver.
+            step = replace(step, table=table, upstreams=above, recipe=recipe, in_driver=False)
         else:
             raise TypeError(f"{node.table} is kept by {type(step).__name__}, of which no rebuild is known")
         step.prepare(self._spark)

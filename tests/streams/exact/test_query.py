@@ -76,7 +76,8 @@ TOLD = [
     "FROM silver.orders GROUP BY customer_id",
     "SELECT o.customer_id, year(order_date) AS year, sum(amount) AS total FROM silver.orders o "
     "WHERE status <> 'void' GROUP BY o.customer_id, year(order_date) HAVING sum(amount) > 20",
-    "SELECT count(*) AS n, sum(quantity) AS pieces FROM silver.orders WHERE order_id IS NULL",
+    "SELECT count(*) AS n, sum(quantity) AS pieces, count_if(quantity > 1) AS some, min(status) AS least "
+    "FROM silver.orders WHERE order_id IS NULL",
     "SELECT DISTINCT currency, order_date FROM silver.orders WHERE order_date IS NOT NULL",
     "SELECT currency, order_date AS day FROM silver.orders UNION SELECT currency, rate_date FROM silver.fx_rates",
     "SELECT amount AS value FROM silver.orders UNION ALL SELECT usd_rate FROM silver.fx_rates",
