@@ -41,7 +41,7 @@ def copy(source: Path, target: Path) -> None:
 def _batches(schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
     for start in range(0, rows, _CHUNK):
         values = _values(np.arange(start, min(start + _CHUNK, rows), dtype="int64"))
-        yield pa.RecordBatch.from_arrays([_column(values, field) for field in schema], schema=schema)
+        yield from rows_of(schema, values, len(values[KEY])).to_batches()
 
 
 def _values(keys: Any) -> dict[str, pa.Array]:
@@ -77,13 +77,20 @@ def _values(keys: Any) -> dict[str, pa.Array]:
     }
 
 
-def _column(values: dict[str, pa.Array], field: pa.Field, prefix: str = "") -> pa.Array:
-    """The values of a field in its type; of what Sluice may keep besides: no, zero or nothing."""
-    name, count = f"{prefix}{field.name}", len(values[KEY])
+def rows_of(schema: pa.Schema, values: dict[str, pa.Array], count: int) -> pa.Table:
+    """Rows of these columns, with the values that are known by name, those of a struct as `struct.field`.
+
+    Of what Sluice may keep besides: no, zero or nothing.
+    """
+    return pa.table([_column(values, field, count) for field in schema], schema=schema)
+
+
+def _column(values: dict[str, pa.Array], field: pa.Field, count: int, prefix: str = "") -> pa.Array:
+    name = f"{prefix}{field.name}"
     if name in values:
         return values[name].cast(field.type)
     if pa.types.is_struct(field.type):
-        inner = [_column(values, child, f"{name}.") for child in field.type.fields]
+        inner = [_column(values, child, count, f"{name}.") for child in field.type.fields]
         return pa.StructArray.from_arrays(inner, fields=field.type.fields)
     if pa.types.is_boolean(field.type):
         return pa.repeat(pa.scalar(False), count)
