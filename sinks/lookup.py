@@ -1,21 +1,26 @@
 """Rows of a table by key or by a range, read by the driver: of each file only what may be asked for.
 
 Files are told apart by the statistics in the log, and rows by the key's column alone before the others are read. Arrow
-could do both from delta-rs's dataset, but after a MERGE that compares statistics held as string views with columns
-that are strings, which Arrow refuses.
+could do both from delta-rs's dataset, but that is made anew for each version of a table, of all files with all of their
+statistics (0.1 s for 365 files), and after a MERGE it compares statistics held as string views with columns that are
+strings, which Arrow refuses.
 """
 
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from deltalake import DeltaTable
-from pyarrow import fs
+from deltalake.exceptions import DeltaProtocolError
 from pyspark.sql.types import StructType
 
 from checkpoints.lake import filesystem_of
@@ -23,10 +28,7 @@ from schemas.arrow_values import arrow_type
 from schemas.errors import SluiceError
 from sinks.plain import plain
 
-
-def read(table: DeltaTable, columns: Sequence[str]) -> pa.Table:
-    """These columns of all rows."""
-    return _read(table, columns, _fragments(table, None))
+_NOT_READ = frozenset({"deletionVectors", "columnMapping", "variantType", "typeWidening"})
 
 
 class MoreRows(SluiceError):
@@ -34,6 +36,12 @@ class MoreRows(SluiceError):
 
     def __init__(self, most: int) -> None:
         super().__init__(f"More than {most} rows have the keys.")
+
+
+def read(table: DeltaTable, columns: Sequence[str]) -> pa.Table:
+    """These columns of all rows."""
+    files = _Files(table)
+    return _read(files, columns, files.all())
 
 
 def of_keys(
@@ -49,102 +57,171 @@ def of_keys(
 
     Raises MoreRows where there are more than `most`, of which no more are read then.
     """
-    found = pc.min_max(keys)
-    files = _overlapping(table, key, found["min"], found["max"], or_null=or_null)
-    wanted = keys.cast(arrow_type(_columns(table)[key].dataType))
-    return _read(table, columns, _fragments(table, files), key, wanted, or_null=or_null, most=most)
+    files = _Files(table)
+    wanted = keys.cast(files.schema.field(key).type)
+    kept = files.having(key, wanted, or_null=or_null)
+    return _read(files, columns, kept, key, wanted, or_null=or_null, most=most)
 
 
 def without_key(table: DeltaTable, columns: Sequence[str], key: str) -> pa.Table:
     """These columns of the rows whose `key` is null."""
-    kind = arrow_type(_columns(table)[key].dataType)
-    return of_keys(table, columns, key, pa.array([], kind), or_null=True)
+    return of_keys(table, columns, key, pa.array([], _Files(table).schema.field(key).type), or_null=True)
 
 
 def between(table: DeltaTable, columns: Sequence[str], field: str, least: int, most: int) -> pa.Table:
     """These columns of the files that may hold a value of a number `field`, a path, from `least` to `most`."""
-    files = _overlapping(table, field, pa.scalar(least), pa.scalar(most), or_null=False)
-    return _read(table, columns, _fragments(table, files))
+    files = _Files(table)
+    return _read(files, columns, files.between(field, least, most))
 
 
 def may_hold_less(table: DeltaTable, field: str, limit: pa.Scalar) -> bool:
     """Whether a file may have a value of `field` up to `limit`; only the log's statistics are read."""
-    files = _up_to(table, field, limit, or_null=False)
-    return files is None or bool(files)
+    return bool(_Files(table).up_to(field, limit, or_null=False))
 
 
 def each_less(table: DeltaTable, columns: Sequence[str], field: str, limit: pa.Scalar) -> Iterator[pa.Table]:
     """These columns of the rows whose `field` is less than `limit` or null, file by file."""
-    for fragment in _fragments(table, _up_to(table, field, limit, or_null=True)):
-        schema = pa.schema(list(arrow_type(_columns(table))))
-        rows = plain(fragment.to_table(schema=schema, columns=list(columns)))
+    files = _Files(table)
+    for number in files.up_to(field, limit, or_null=True):
+        rows = plain(files.read(number, columns))
         yield rows.filter(pc.fill_null(pc.less(rows[field], limit), fill_value=True))
 
 
-def _up_to(table: DeltaTable, field: str, limit: pa.Scalar, *, or_null: bool) -> set[str] | None:
-    files = pa.table(table.get_add_actions(flatten=True))
-    lowest = f"min.{field}"
-    if lowest not in files.column_names:
-        return None
-    low, nulls = plain(files.select([lowest]))[0], files[f"null_count.{field}"]
-    less = pc.fill_null(pc.less_equal(low, limit.cast(low.type)), fill_value=True)
-    kept = pc.and_(less, pc.fill_null(pc.less(nulls, files["num_records"]), fill_value=True))
-    if or_null:
-        kept = pc.or_(kept, pc.fill_null(pc.greater(nulls, 0), fill_value=True))
-    return {unquote(path) for path in files.filter(kept)["path"].cast(pa.string()).to_pylist()}
+@dataclass(frozen=True)
+class _Files:
+    """The data files of a table at its version, by their numbers; raises DeltaProtocolError where rows of them are not.
+
+    A file that the log tells nothing of is always among those that may have something.
+    """
+
+    table: DeltaTable
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """All columns of the table."""
+        return pa.schema(list(arrow_type(StructType.fromJson(json.loads(self.table.schema().to_json())))))
+
+    @cached_property
+    def log(self) -> pa.Table:
+        """What the log has of each: its path, its number of rows, and statistics, a column each."""
+        if not_read := _NOT_READ.intersection(self.table.protocol().reader_features or ()):
+            raise DeltaProtocolError(f"The table has {', '.join(sorted(not_read))}: the driver can not read it.")
+        return plain(pa.table(self.table.get_add_actions(flatten=True)))
+
+    @cached_property
+    def paths(self) -> list[str]:
+        """Where they lie, below the table's folder."""
+        return [unquote(path) for path in self.log["path"].to_pylist()]
+
+    def all(self) -> list[int]:
+        """All of them."""
+        return list(range(self.log.num_rows))
+
+    def having(self, field: str, keys: pa.Array, *, or_null: bool) -> list[int]:
+        """Those that may have one of the keys, or null where `or_null` says so."""
+        bounds = self._bounds(field)
+        if bounds is None or pa.types.is_floating(keys.type):  # no order has a place for NaN
+            return self.all()
+        values = sorted(_comparable(keys.drop_null()))
+        low, high, nulls = (_comparable(one) for one in bounds)
+        kept = []
+        for number, (least, most, without) in enumerate(zip(low, high, nulls, strict=True)):
+            may_lack = without is None or without > 0
+            if least is None or most is None:
+                # Without a value at all, or without a word of the log about them.
+                has = bool(values) and without != self.log["num_records"][number].as_py()
+            else:
+                place = bisect_left(values, least)
+                has = place < len(values) and values[place] <= most
+            if has or (or_null and may_lack):
+                kept.append(number)
+        return kept
+
+    def between(self, field: str, least: int, most: int) -> list[int]:
+        """Those that may have a value from `least` to `most`."""
+        if (bounds := self._bounds(field)) is None:
+            return self.all()
+        low, high = (one.to_pylist() for one in bounds[:2])
+        apart = [end is not None and (end < least or start > most) for start, end in zip(low, high, strict=True)]
+        return [number for number in self.all() if not apart[number]]
+
+    def up_to(self, field: str, limit: pa.Scalar, *, or_null: bool) -> list[int]:
+        """Those that may have a value up to `limit`, or null where `or_null` says so."""
+        if (bounds := self._bounds(field)) is None:
+            return self.all()
+        low, _, nulls = bounds
+        less = pc.fill_null(pc.less_equal(low, limit.cast(low.type)), fill_value=True)
+        kept = pc.and_(less, pc.fill_null(pc.less(nulls, self.log["num_records"]), fill_value=True))
+        if or_null:
+            kept = pc.or_(kept, pc.fill_null(pc.greater(nulls, 0), fill_value=True))
+        return [number for number, is_kept in enumerate(kept.to_pylist()) if is_kept]
+
+    def _bounds(self, field: str) -> tuple[pa.ChunkedArray, pa.ChunkedArray, pa.ChunkedArray] | None:
+        """The least and the greatest value of a path in each file, and the number of nulls; None where none is told."""
+        if f"partition.{field}" in self.log.column_names:
+            value = self.log[f"partition.{field}"]
+            nulls = pc.if_else(pc.is_null(value), self.log["num_records"], pa.scalar(0, pa.int64()))
+            return value, value, nulls
+        names = [f"{what}.{field}" for what in ("min", "max", "null_count")]
+        if not set(names) <= set(self.log.column_names):
+            return None
+        low, high, nulls = (self.log[name] for name in names)
+        return low, high, nulls
+
+    @cached_property
+    def _place(self) -> tuple[Any, str]:
+        filesystem, root = filesystem_of(self.table.table_uri)
+        return filesystem, root.rstrip("/")
+
+    def read(self, number: int, columns: Sequence[str]) -> pa.Table:
+        """Columns of one file, those that it lacks as nulls."""
+        filesystem, root = self._place
+        values = {
+            name: self.log[f"partition.{name}"][number]
+            for name in columns
+            if f"partition.{name}" in self.log.column_names
+        }
+        # delta-rs's own file system is made of Python: a thread of Arrow that is in it when the process ends aborts it.
+        fragment = ds.ParquetFileFormat().make_fragment(f"{root}/{self.paths[number]}", filesystem)
+        rows = fragment.to_table(schema=self.schema, columns=list(columns))
+        for name, value in values.items():
+            at, field = rows.schema.get_field_index(name), self.schema.field(name)
+            rows = rows.set_column(at, field, pa.repeat(value.cast(field.type), rows.num_rows))
+        return rows
 
 
-def _columns(table: DeltaTable) -> StructType:
-    return StructType.fromJson(json.loads(table.schema().to_json()))
-
-
-def _overlapping(table: DeltaTable, field: str, least: pa.Scalar, most: pa.Scalar, *, or_null: bool) -> set[str] | None:
-    """The files that may have such a value; None where the log does not say."""
-    files = pa.table(table.get_add_actions(flatten=True))
-    if not {f"min.{field}", f"max.{field}", f"null_count.{field}"} <= set(files.column_names):
-        return None
-    if least.is_valid:
-        low, high = (plain(files.select([f"{end}.{field}"]))[0] for end in ("min", "max"))
-        apart = pc.or_(pc.less(high, least.cast(high.type)), pc.greater(low, most.cast(low.type)))
-    else:
-        apart = pa.chunked_array([pa.repeat(pa.scalar(True), files.num_rows)])
-    if or_null:
-        apart = pc.and_(apart, pc.equal(files[f"null_count.{field}"], 0))
-    kept = files.filter(pc.invert(pc.fill_null(apart, fill_value=False)))
-    return {unquote(path) for path in kept["path"].cast(pa.string()).to_pylist()}
-
-
-def _fragments(table: DeltaTable, files: set[str] | None) -> Iterator[ds.Fragment]:
-    filesystem, root = filesystem_of(table.table_uri)
-    # delta-rs's own file system is made of Python: a thread of Arrow that is in it when the process ends aborts that.
-    dataset = table.to_pyarrow_dataset(filesystem=fs.SubTreeFileSystem(root, filesystem))
-    for fragment in dataset.get_fragments():
-        if files is None or unquote(fragment.path) in files:
-            yield fragment
+def _comparable(values: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """As values of Python's, times and dates as counts: its own end with the year 9999."""
+    if pa.types.is_date32(values.type):
+        values = values.cast(pa.int32())
+    elif pa.types.is_timestamp(values.type):
+        values = values.cast(pa.timestamp("us", values.type.tz)).cast(pa.int64())
+    return list(values.to_pylist())
 
 
 def _read(
-    table: DeltaTable,
+    files: _Files,
     columns: Sequence[str],
-    fragments: Iterator[ds.Fragment],
+    kept: Sequence[int],
     key: str = "",
     keys: pa.Array | None = None,
     *,
     or_null: bool = False,
     most: int | None = None,
 ) -> pa.Table:
-    schema = pa.schema(list(arrow_type(_columns(table))))
-    found = [pa.schema([schema.field(name) for name in columns]).empty_table()]
-    for fragment in fragments:
+    found = [pa.schema([files.schema.field(name) for name in columns]).empty_table()]
+    count = 0
+    for number in kept:
         if keys is None:
-            found.append(fragment.to_table(schema=schema, columns=list(columns)))
+            found.append(files.read(number, columns))
             continue
-        column = fragment.to_table(schema=schema, columns=[key])[key]
+        column = files.read(number, [key])[key]
         mask = pc.is_in(column, value_set=keys)
         if or_null:
             mask = pc.or_(mask, pc.is_null(column))
         if pc.any(mask).as_py():
-            found.append(fragment.to_table(schema=schema, columns=list(columns)).filter(mask))
-            if most is not None and sum(one.num_rows for one in found) > most:
+            found.append(files.read(number, columns).filter(mask))
+            count += found[-1].num_rows
+            if most is not None and count > most:
                 raise MoreRows(most)
     return plain(pa.concat_tables(found))
