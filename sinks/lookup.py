@@ -158,8 +158,7 @@ class _Files:
 
     def _bounds(self, field: str) -> tuple[pa.ChunkedArray, pa.ChunkedArray, pa.ChunkedArray] | None:
         """The least and the greatest value of a path in each file, and the number of nulls; None where none is told."""
-        if f"partition.{field}" in self.log.column_names:
-            value = self.log[f"partition.{field}"]
+        if (value := self._partitions.get(field)) is not None:
             nulls = pc.if_else(pc.is_null(value), self.log["num_records"], pa.scalar(0, pa.int64()))
             return value, value, nulls
         names = [f"{what}.{field}" for what in ("min", "max", "null_count")]
@@ -169,6 +168,12 @@ class _Files:
         return low, high, nulls
 
     @cached_property
+    def _partitions(self) -> dict[str, pa.ChunkedArray]:
+        """The values of the partition columns, which are not in the files."""
+        names = self.table.metadata().partition_columns
+        return {name: self.log[f"partition.{name}"] for name in names}
+
+    @cached_property
     def _place(self) -> tuple[Any, str]:
         filesystem, root = filesystem_of(self.table.table_uri)
         return filesystem, root.rstrip("/")
@@ -176,11 +181,7 @@ class _Files:
     def read(self, number: int, columns: Sequence[str]) -> pa.Table:
         """Columns of one file, those that it lacks as nulls."""
         filesystem, root = self._place
-        values = {
-            name: self.log[f"partition.{name}"][number]
-            for name in columns
-            if f"partition.{name}" in self.log.column_names
-        }
+        values = {name: self._partitions[name][number] for name in columns if name in self._partitions}
         # delta-rs's own file system is made of Python: a thread of Arrow that is in it when the process ends aborts it.
         fragment = ds.ParquetFileFormat().make_fragment(f"{root}/{self.paths[number]}", filesystem)
         rows = fragment.to_table(schema=self.schema, columns=list(columns))

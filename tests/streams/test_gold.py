@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from pyspark.sql import SparkSession
 from checkpoints import ledger
 from schemas.settings import Settings
 from streams.graph import Graph
-from streams.refresh import DuplicateGrain
+from streams.refresh import DuplicateGrain, RefreshStep
 from tests.support.bronze import Feeder, change
 from tests.support.people import person
 from tests.support.tables import rows_of
@@ -31,10 +32,14 @@ def newest(graph: Graph, table: str) -> ledger.LedgerEntry:
     return next(ledger.entries(graph.tables[table].handle()))[1]
 
 
-@pytest.mark.parametrize("pushdown_keys", [1000, 0], ids=["constants", "semi-joins"])
-def test_a_star_follows_its_sources(pushdown_keys: int, feeder: Feeder, graph: Graph) -> None:
-    for name in ("gold.fact_visits", "gold.visits_per_person", "gold.dim_person"):
-        object.__setattr__(graph.below[name], "pushdown_keys", pushdown_keys)
+@pytest.mark.parametrize(
+    ("in_driver", "pushdown_keys"), [(True, 0), (False, 1000), (False, 0)], ids=["driver", "constants", "semi-joins"]
+)
+def test_a_star_follows_its_sources(in_driver: bool, pushdown_keys: int, feeder: Feeder, graph: Graph) -> None:
+    for name in ("gold.fact_visits", "gold.visits_per_person"):
+        step = graph.below[name]
+        assert isinstance(step, RefreshStep)
+        graph.below[name] = replace(step, in_driver=in_driver, pushdown_keys=pushdown_keys)
     # A fact before its dimension; then the dimension, in two versions; then a correction between them.
     feeder.feed_and_drive("bronze.visits", visit(1, 7, "1970-01-01 12:00:00"), visit(2, 7, "1970-01-03 12:00:00"))
     assert facts(graph) == [(1, 7, None), (2, 7, None)]
