@@ -11,7 +11,7 @@ import typer
 from rich.table import Table as Grid
 
 from schemas.loader import load
-from streams.commands import audit, contract, errors, plan, rebuild, reconcile, redrive, verify
+from streams.commands import audit, contract, errors, gate, plan, rebuild, reconcile, redrive, verify
 from streams.commands.common import (
     DONE,
     FAILED,
@@ -38,6 +38,7 @@ app.add_typer(stack_app, name="stack")
 app.add_typer(errors.app, name="errors")
 errors.app.command("redrive")(redrive.redrive)
 errors.app.command("admit")(redrive.admit)
+app.add_typer(gate.app, name="gate")
 app.add_typer(contract.app, name="contract")
 app.command("audit")(audit.audit_command)
 app.command("plan")(plan.plan_command)

@@ -2,7 +2,7 @@
 What the service counts: Prometheus metrics, one registry per service, recorded by event.
 
 Names are `sluice_` and base units; labels only `query`, `layer`, `table`, `upstream`, `topic`,
-`partition`, `reason` and `outcome`, never a batch, key or run, so that the number of series is bounded by
+`partition`, `reason`, `severity` and `outcome`, never a batch, key or run, so that the number of series is bounded by
 the pipeline. Every metric has its line in runbooks/metrics.md. Recording never raises: a metric that can
 not be written is not worth a batch.
 """
@@ -46,6 +46,8 @@ class Metrics:
     upstream_lag_versions: Gauge
     query_up: Gauge
     query_held: Gauge
+    gate_held: Gauge
+    failing_rules: Gauge
     contracts_refused: Gauge
     table_up: Gauge
     restarts: Counter
@@ -109,6 +111,18 @@ class Metrics:
                 "sluice_query_paused",
                 "1 while the query holds a batch back until a person decides: too many rejects, a frozen schema.",
                 ["query"],
+                registry=registry,
+            ),
+            gate_held=Gauge(
+                "sluice_gate_held",
+                "1 while critical rules of the silver table hold gold back.",
+                ["table"],
+                registry=registry,
+            ),
+            failing_rules=Gauge(
+                "sluice_failing_rules",
+                "How many quality rules of the table failed when it was judged last, by severity.",
+                ["table", "severity"],
                 registry=registry,
             ),
             contracts_refused=Gauge(
@@ -210,6 +224,13 @@ class Metrics:
     def query_paused(self, query: str, *, paused: bool) -> None:
         """The query holds a batch back until a person decides, or goes on."""
         self.query_held.labels(query).set(paused)
+
+    @_recording
+    def judged(self, table: str, *, critical: int, warn: int) -> None:
+        """The table was judged, and so many of its rules failed."""
+        self.gate_held.labels(table).set(critical > 0)
+        self.failing_rules.labels(table, "critical").set(critical)
+        self.failing_rules.labels(table, "warn").set(warn)
 
     @_recording
     def query_restarted(self, query: str) -> None:

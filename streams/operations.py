@@ -61,7 +61,9 @@ class Operations:
                 return done.to_json()
             case Decide():
                 decided = decide(self._graph, self._spark, action)
-                self._on_change(action.table)
+                # A table further below may wait for it, whose own upstreams have not changed.
+                for table in (action.table, *self._graph.pipeline.below(action.table)):
+                    self._on_change(table)
                 return decided
             case Admit():
                 query = self._queries.get(action.table)

@@ -27,6 +27,7 @@ from streams.health import HealthServer, Probe
 from streams.lag import lag_of
 from streams.metrics import Metrics
 from streams.operations import Operations
+from streams.quality.gate import Gate, Judgement
 from streams.queries import QuerySupervisor
 from streams.reconcile.watch import watch_sources
 from streams.retention import expire_lanes, retention_days
@@ -72,6 +73,7 @@ class Service:
         self._stopping = threading.Event()
         self._started = threading.Event()
         self._known_stalled: set[str] = set()
+        self._referring: dict[str, list[Gate]] = {}
         self._ended = threading.Event()
         self._on_jvm_lost = on_jvm_lost
         self.health = HealthServer(
@@ -141,6 +143,10 @@ class Service:
 
     def _start(self, graph: Graph, spark: SparkSession) -> None:
         failures = _ONCE_FAILURES if self.once else None
+        for gate in graph.gates.values():
+            gate.observers.append(self._on_judgement)
+            for other in gate.others:
+                self._referring.setdefault(other, []).append(gate)
         for name, step in graph.below.items():
             self.workers[name] = TableWorker(
                 step, spark, self.settings, self.metrics, self._wake_below, max_failures=failures
@@ -176,6 +182,13 @@ class Service:
     def _wake_below(self, name: str) -> None:
         for downstream in self.pipeline.downstreams(name):
             self.workers[downstream].wake()
+        # What is held may only have waited for rows of this table.
+        for gate in self._referring.get(name, ()):
+            for below in self.pipeline.below(gate.table.name) if gate.held is not None else ():
+                self.workers[below].wake()
+
+    def _on_judgement(self, judgement: Judgement) -> None:
+        self.metrics.judged(judgement.table, critical=len(judgement.failures), warn=len(judgement.warnings))
 
     def _wait_until_drained(self) -> None:
         """Wait for the queries to end, then for each table after its upstreams; a stop is heeded meanwhile."""

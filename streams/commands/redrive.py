@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -11,31 +10,14 @@ import typer
 
 from checkpoints.lake import Lake
 from checkpoints.requests import Admit, Redrive, Requests
-from schemas.errors import SluiceError
 from schemas.loader import load
 from schemas.settings import Settings
+from streams.commands.asking import ask
 from streams.commands.common import DONE, FAILED, ConfigOption, SetOption, counted, err, out, reporting, settings_of
 from streams.commands.errors import JsonOption, RuleOption, SinceOption
 from streams.commands.since import parse_since
 
-_ASK_SECONDS = 0.2
-
 TableOption = Annotated[str, typer.Option("--table", metavar="TABLE", help="The table whose lane it is.")]
-
-
-class NotAnswered(SluiceError):
-    """The service ended before it had answered."""
-
-    def __init__(self) -> None:
-        super().__init__("The service ended before it had answered. The request was taken back; ask again.")
-
-
-class RequestFailed(SluiceError):
-    """The service tried what it was asked for, and could not do it."""
-
-    def __init__(self, why: str) -> None:
-        self.why = why
-        super().__init__(f"The service could not do it: {why}")
 
 
 @reporting
@@ -72,7 +54,7 @@ def admit(table: TableOption, config: ConfigOption = None, set_: SetOption = Non
     if requests.service() is None:
         err.print("No service runs on this lake, so no batch is held back.", highlight=False)
         return FAILED
-    done = _ask(requests, Admit(table=table))
+    done = ask(requests, Admit(table=table))
     if not done["admitted"]:
         err.print(f"{table} holds no batch back.", highlight=False)
         return FAILED
@@ -83,21 +65,8 @@ def admit(table: TableOption, config: ConfigOption = None, set_: SetOption = Non
 def _asked(settings: Settings, request: Redrive) -> dict[str, Any]:
     requests = Requests(Lake.at(settings.lake))
     if requests.service() is not None:
-        return _ask(requests, request)
+        return ask(requests, request)
     return _by_itself(settings, request)
-
-
-def _ask(requests: Requests, action: Redrive | Admit) -> dict[str, Any]:
-    """Leave the request to the service, and wait for the answer for as long as the service lives."""
-    request = requests.submit(action)
-    while (answer := requests.answered(request)) is None:
-        if requests.service() is None:
-            requests.withdraw(request)
-            raise NotAnswered
-        time.sleep(_ASK_SECONDS)
-    if answer.error:
-        raise RequestFailed(answer.error)
-    return dict(answer.result)
 
 
 def _by_itself(settings: Settings, request: Redrive) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 from streams.metrics import Metrics
 
 PAGE = Path(__file__).parents[2] / "runbooks" / "metrics.md"
-LABELS = {"query", "layer", "table", "upstream", "topic", "partition", "reason", "outcome", "version"}
+LABELS = {"query", "layer", "table", "upstream", "topic", "partition", "reason", "severity", "outcome", "version"}
 SUFFIX = {"counter": "_total", "info": "_info"}
 KIND = {"info": "gauge"}
 
@@ -104,6 +104,7 @@ def families(metrics: Metrics) -> list[Metric]:
     metrics.audited("t", 1)
     metrics.reconciled("t", 1)
     metrics.query_paused("q", paused=False)
+    metrics.judged("t", critical=1, warn=0)
     metrics.contracts(refused=False)
     return list(metrics.registry.collect())
 
