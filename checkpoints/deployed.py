@@ -3,7 +3,7 @@
 | path                                      | what                                                                |
 |-------------------------------------------|---------------------------------------------------------------------|
 | `<root>/_ops/deployed/current.json`       | which of the folders below is deployed, and which were before        |
-| `<root>/_ops/deployed/<hash>/contracts/`  | as in the pipeline's folder, and so are `tables/` and `dq.yml` there |
+| `<root>/_ops/deployed/<hash>/contracts/`  | as in the pipeline's folder; so are `tables/`, `dq.yml`, and others |
 
 The pointer is written last, so that a folder which it names is whole. The same content is written once.
 """
@@ -33,6 +33,8 @@ from schemas.pipeline import Pipeline
 from schemas.quality.file import read_rules
 from schemas.schema_set import SUFFIX, SchemaSet
 from schemas.spec_file import read_spec
+from schemas.variables import FILE as VARIABLES
+from schemas.variables import read_variables
 
 MOST_KEPT: Final = 20
 """Folders that are kept: the one that is deployed, and those before it."""
@@ -133,7 +135,8 @@ def _as_far_as_it_is_right(folder: Path) -> Pipeline:
     schemas = SchemaSet.in_folder(folder / CONTRACTS)
     contracts = [read_contract(file, schemas) for file in sorted((folder / CONTRACTS).glob(f"*{SUFFIX}"))]
     sound = {one.contract.name: one.contract for one in contracts if one.contract is not None}
-    specs = with_select([read_spec(file) for file in sorted((folder / TABLES).glob("*.yml"))], sound)
+    variables = read_variables(folder)
+    specs = with_select([read_spec(file, variables) for file in sorted((folder / TABLES).glob("*.yml"))], sound)
     avro = {file.name: read_avro_schema(file) for file in sorted((folder / CONTRACTS).glob(f"*{AVRO_SUFFIX}"))}
     named = {one.contract.name: one for one in contracts if one.contract is not None}
     rules = read_rules(folder / RULES, Folder(named, {one.table: one for one in specs}, avro, tuple(avro)))
@@ -151,6 +154,8 @@ def _files(folder: Path) -> Iterator[Path]:
     for suffix in (SUFFIX, AVRO_SUFFIX):
         yield from sorted((folder / CONTRACTS).glob(f"*{suffix}"))
     yield from sorted((folder / TABLES).glob("*.yml"))
+    if (variables := folder / VARIABLES).is_file():
+        yield variables
     if (rules := folder / RULES).is_file():
         yield rules
 

@@ -18,6 +18,7 @@ from schemas.schema_set import SUFFIX, SchemaSet
 from schemas.spec import BronzeSpec
 from schemas.spec_file import read_spec
 from schemas.validate import problems_of
+from schemas.variables import read_variables
 
 CONTRACTS: Final = "contracts"
 TABLES: Final = "tables"
@@ -27,9 +28,9 @@ RULES: Final = "dq.yml"
 def load(folder: Path) -> Pipeline:
     """The pipeline that `folder` describes; raises InvalidPipeline with all that is wrong, and nothing else.
 
-    It reads `contracts/*.schema.json`, the `.avsc` files there that specs name, `tables/*.yml` and, if there is one,
-    `dq.yml`. Neither a JVM nor a
-    network is needed; what only Spark's analyzer can tell (types, functions) is left to the service's start.
+    It reads `contracts/*.schema.json`, the `.avsc` files there that specs name, `tables/*.yml` and, where they are,
+    `dq.yml` and `variables.yml`. Neither a JVM nor a network is needed; what only Spark's analyzer can tell (types,
+    functions) is left to the service's start.
     """
     if not folder.is_dir():
         raise InvalidPipeline(
@@ -49,7 +50,9 @@ def load(folder: Path) -> Pipeline:
         file.name.removesuffix(SUFFIX): read_contract(file, schemas) for file in _files(folder / CONTRACTS, SUFFIX)
     }
     sound = {name: read.contract for name, read in contracts.items() if read.contract is not None}
-    specs = with_select([read_spec(file) for file in _files(folder / TABLES, ".yml")], sound)
+    variables = read_variables(folder)
+    problems += variables.problems
+    specs = with_select([read_spec(file, variables) for file in _files(folder / TABLES, ".yml")], sound)
     if not specs:
         what = "The folder has no table: there is no file `tables/<layer>.<table>.yml`."
         problems.append(Problem(folder, 0, "", what, "Add one; README.md shows how."))

@@ -14,6 +14,7 @@ from schemas.errors import Problem
 from schemas.explain import explain
 from schemas.spec import BronzeSpec, CurrentSpec, DerivedSpec, HistorySpec, KafkaSource, Reconcile, Scd2Spec, TableSpec
 from schemas.suggest import closest, did_you_mean, quoted
+from schemas.variables import NO_VARIABLES, Variables
 from schemas.yaml_lines import Document, NotYaml, parse
 
 KIND_WORDS: Final = ("source", "query", "stored_as", "stored_as_scd_type")
@@ -38,11 +39,12 @@ class SpecFile:
         return self.file.name.removesuffix(".yml")
 
 
-def read_spec(file: Path) -> SpecFile:
-    """Read one spec; never raises for what a user wrote."""
+def read_spec(file: Path, variables: Variables = NO_VARIABLES) -> SpecFile:
+    """Read one spec, with the values of the variables that it names; never raises for what a user wrote."""
     nothing = Document(None)
     try:
-        text = file.read_text(encoding="utf-8")
+        written = file.read_text(encoding="utf-8")
+        text = variables.filled(written)
         document = parse(text)
     except NotYaml as error:
         problem = Problem(file, error.line, "", f"The file is not YAML: {error.why}.", "Correct it.")
@@ -54,6 +56,7 @@ def read_spec(file: Path) -> SpecFile:
         return SpecFile(file, None, nothing, (problem,))
     reader = _Reader(file, document)
     problems = [Problem(file, fault.line, _dotted(fault.path), fault.what, "Remove it.") for fault in document.faults]
+    problems += variables.unknown(file, written)
     if not isinstance(document.data, dict):
         problems.append(Problem(file, document.line(), "", "The file is not a mapping.", "Write `key: value` lines."))
         return SpecFile(file, None, document, tuple(problems))
