@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from schemas.errors import InvalidPipeline
 from schemas.loader import load
 from schemas.pushdown import reach_of, unsteady
 from schemas.sql_query import parse_query
+from tests.schemas.folders import changed, write
 
 TABLES = {
     "silver.orders": ("order_id", "customer_id", "amount", "order_date"),
@@ -146,3 +148,23 @@ def test_functions_that_give_another_value_each_time_are_found(item: str, names:
 
 def test_the_queries_of_the_shop_are_not_refused() -> None:
     assert load(SHOP).tables
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("d.is_current\n", "d.is_current\n          LIMIT 5\n", "a LIMIT stands in the way. Each change would read"),
+        ("c.customer_id, c.city", "max(c.customer_id) AS customer_id, c.city", "it is the result of an aggregate"),
+        (
+            "c.city,",
+            "c.city, now() AS seen_at,",
+            "gives another value each time: a refresh and a rebuild would not agree",
+        ),
+    ],
+)
+def test_a_query_whose_refresh_would_read_all_is_refused(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    with pytest.raises(InvalidPipeline) as refused:
+        load(write(tmp_path, changed("tables/gold.cities.yml", old, new)))
+
+    assert sentence in str(refused.value)
+    assert "gold.cities.yml" in str(refused.value)
