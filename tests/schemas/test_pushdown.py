@@ -52,6 +52,11 @@ SHOP = Path(__file__).parents[2] / "schemas"
             "order_id",
             [(ORDERS, "order_id", False)],
         ),
+        (
+            "SELECT order_id, sum(amount) OVER W AS s FROM silver.orders WINDOW w AS (PARTITION BY order_id)",
+            "order_id",
+            [(ORDERS, "order_id", False)],
+        ),
         ("WITH a AS (SELECT order_id AS k FROM silver.orders) SELECT k FROM a", "k", [(ORDERS, "order_id", False)]),
         ("WITH a(k) AS (SELECT order_id FROM silver.orders) SELECT k FROM a", "k", [(ORDERS, "order_id", False)]),
         ("SELECT k FROM (SELECT order_id AS k FROM silver.orders) s", "k", [(ORDERS, "order_id", False)]),
@@ -81,6 +86,11 @@ def test_a_key_gets_to_the_tables_that_have_it(sql: str, column: str, reads: lis
         ),
         (
             "SELECT order_id, sum(amount) OVER (PARTITION BY customer_id) AS s FROM silver.orders",
+            "order_id",
+            "a window function beside it is not partitioned by it",
+        ),
+        (
+            "SELECT order_id, sum(amount) OVER w AS s FROM silver.orders WINDOW w AS (PARTITION BY customer_id)",
             "order_id",
             "a window function beside it is not partitioned by it",
         ),
