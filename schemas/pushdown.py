@@ -259,10 +259,13 @@ def _barrier(tree: exp.Select, item: exp.Expr) -> Barrier | None:
     if item.find(*_GENERATORS):
         return Barrier("it is made by a function that gives several rows", _row(item))
     group = tree.args.get("group")
-    if group is not None and any(group.args.get(word) for word in ("rollup", "cube", "grouping_sets")):
+    if group is not None and group.find(exp.Rollup, exp.Cube, exp.GroupingSets):
         return Barrier("it is grouped by ROLLUP, CUBE or GROUPING SETS", _row(group))
+    named = {window.name.casefold(): window for window in tree.args.get("windows") or ()}
     for window in _own(tree, exp.Window):
-        by = {one.sql() for one in window.args.get("partition_by") or ()}
+        # `OVER w` has its columns where the query says `WINDOW w AS (...)`.
+        said = named.get(window.alias.casefold(), window)
+        by = {one.sql() for one in said.args.get("partition_by") or ()}
         names = {item.sql(), *(alias.alias for alias in tree.selects if alias.unalias() == item and alias.alias)}
         if isinstance(item, exp.Column):
             names.add(item.name)
