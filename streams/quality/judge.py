@@ -26,7 +26,7 @@ from schemas.quality.pair_rules import CompoundUnique
 from schemas.quality.rule import MapRule, RowRule, Rule
 from schemas.quality.stream_rules import BatchDrift, Freshness, ReferentialIntegrity
 from schemas.quality.table_rules import ColumnAggregate, ColumnSum, RowCount
-from streams.compute import Compute, Dialect, InDriver, Rows
+from streams.compute import Compute, Dialect, InDriver, InSpark, Rows
 from streams.quality.conditions import broken, counts, missing
 from streams.quality.verdict import MOST_SHOWN, Verdict
 
@@ -70,20 +70,19 @@ class Suite:
     def judge(self, compute: Compute, rows: Rows, around: Around) -> list[Verdict]:
         """The verdict on each rule; `rows` has the columns that `needed` names."""
         tables = self._tables(compute, rows, around)
-        flagged = compute.sql(self._flagged(compute.dialect), tables)
-        if isinstance(flagged, pa.Table):
-            return self._judged(compute, flagged, around)
+        flagged = self._flagged(compute.dialect)
+        if not isinstance(compute, InSpark):
+            return self._judged(compute, f"({flagged}) {_FLAGGED}", tables, around)
         # Each rule that fails asks for some of its rows: the joins are done once.
-        flagged = flagged.persist()
+        kept = compute.sql(flagged, tables).persist()
         try:
-            return self._judged(compute, flagged, around)
+            return self._judged(compute, _FLAGGED, {_FLAGGED: kept}, around)
         finally:
-            flagged.unpersist()
+            kept.unpersist()
 
-    def _judged(self, compute: Compute, flagged: Rows, around: Around) -> list[Verdict]:
+    def _judged(self, compute: Compute, flagged: str, tables: Mapping[str, Rows], around: Around) -> list[Verdict]:
         aggregates = [one for at, rule in enumerate(self.rules) for one in _aggregates(at, rule, compute.dialect)]
-        text = f"SELECT {', '.join([*aggregates, 'count(*) AS judged'])} FROM {_FLAGGED}"
-        found = compute.row(text, {_FLAGGED: flagged})
+        found = compute.row(f"SELECT {', '.join([*aggregates, 'count(*) AS judged'])} FROM {flagged}", tables)
         verdicts = []
         for at, rule in enumerate(self.rules):
             numbers = {name.removeprefix(f"r{at}_"): found[name] for name in found if name.startswith(f"r{at}_")}
@@ -91,7 +90,7 @@ class Suite:
                 numbers = self._over_table(compute, rule, around)
             verdict = _verdict(rule, numbers, around)
             if verdict.unexpected:
-                verdict = self._with_examples(compute, at, verdict, flagged)
+                verdict = self._with_examples(compute, at, verdict, flagged, tables)
             verdicts.append(verdict)
         return verdicts
 
@@ -156,14 +155,16 @@ class Suite:
         found = compute.row(f"SELECT {', '.join(_aggregates(0, rule, d))} FROM ({flagged}) f", {_JUDGED: rows})
         return {name.removeprefix("r0_"): value for name, value in found.items()}
 
-    def _with_examples(self, compute: Compute, at: int, verdict: Verdict, flagged: Rows) -> Verdict:
+    def _with_examples(
+        self, compute: Compute, at: int, verdict: Verdict, flagged: str, tables: Mapping[str, Rows]
+    ) -> Verdict:
         d = compute.dialect
         columns = tuple(dict.fromkeys([*self.keys, *verdict.rule.columns]))
         text = (
-            f"SELECT {d.names(columns)} FROM {_FLAGGED} WHERE {_unexpected(at)} "
+            f"SELECT {d.names(columns)} FROM {flagged} WHERE {_unexpected(at)} "
             f"ORDER BY {d.names(columns)} LIMIT {MOST_SHOWN}"
         )
-        rows = InDriver().of(compute.sql(text, {_FLAGGED: flagged})).to_pylist()
+        rows = InDriver().of(compute.sql(text, tables)).to_pylist()
         return replace(
             verdict,
             values=tuple(", ".join(self._shown(row, name) for name in verdict.rule.columns) for row in rows),

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from deploy import DeployError
 from schemas.errors import SluiceError
-from tests.bench import contract, decode_routes, merge, refresh, w2, w3, w4
+from tests.bench import contract, decode_routes, freshness, merge, refresh, rules, w2, w3, w4
 
 BENCHMARKS: dict[str, ModuleType] = {
     "contract": contract,
@@ -18,6 +18,8 @@ BENCHMARKS: dict[str, ModuleType] = {
     "w4": w4,
     "merge": merge,
     "refresh": refresh,
+    "rules": rules,
+    "freshness": freshness,
 }
 
 

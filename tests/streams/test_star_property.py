@@ -99,7 +99,8 @@ track_history_except_column_list: [at]
     "gold.sales": """
 grain: [id]
 query: |
-  SELECT o.id, o.customer, o.currency, o.day, coalesce(c.customer_sk, '-1') AS customer_sk, coalesce(c.tier, '-1') AS tier,
+  SELECT o.id, o.customer, o.currency, o.day,
+    coalesce(c.customer_sk, '-1') AS customer_sk, coalesce(c.tier, '-1') AS tier,
     CAST(CASE WHEN o.currency = 'USD' THEN o.amount ELSE round(o.amount * r.rate, 2) END AS DECIMAL(18, 2)) AS usd
   FROM silver.orders o
   LEFT JOIN gold.customers c ON o.customer = c.id AND o.at >= c.valid_from
