@@ -26,11 +26,11 @@ from schemas.quality.pair_rules import CompoundUnique
 from schemas.quality.rule import MapRule, RowRule, Rule
 from schemas.quality.stream_rules import BatchDrift, Freshness, ReferentialIntegrity
 from schemas.quality.table_rules import ColumnAggregate, ColumnSum, RowCount
-from streams.compute import Compute, Dialect, InDriver, InSpark, Rows
+from streams.compute import Compute, Dialect, InDriver, Rows
 from streams.quality.conditions import broken, counts, missing
 from streams.quality.verdict import MOST_SHOWN, Verdict
 
-_JUDGED, _FLAGGED = "judged_rows", "flagged_rows"
+_JUDGED = "judged_rows"
 
 
 class Around(Protocol):
@@ -71,18 +71,8 @@ class Suite:
         """The verdict on each rule; `rows` has the columns that `needed` names."""
         tables = self._tables(compute, rows, around)
         flagged = self._flagged(compute.dialect)
-        if not isinstance(compute, InSpark):
-            return self._judged(compute, f"({flagged}) {_FLAGGED}", tables, around)
-        # Each rule that fails asks for some of its rows: the joins are done once.
-        kept = compute.sql(flagged, tables).persist()
-        try:
-            return self._judged(compute, _FLAGGED, {_FLAGGED: kept}, around)
-        finally:
-            kept.unpersist()
-
-    def _judged(self, compute: Compute, flagged: str, tables: Mapping[str, Rows], around: Around) -> list[Verdict]:
         aggregates = [one for at, rule in enumerate(self.rules) for one in _aggregates(at, rule, compute.dialect)]
-        found = compute.row(f"SELECT {', '.join([*aggregates, 'count(*) AS judged'])} FROM {flagged}", tables)
+        found = compute.row(f"SELECT {', '.join([*aggregates, 'count(*) AS judged'])} FROM ({flagged}) f", tables)
         verdicts = []
         for at, rule in enumerate(self.rules):
             numbers = {name.removeprefix(f"r{at}_"): found[name] for name in found if name.startswith(f"r{at}_")}
@@ -90,7 +80,7 @@ class Suite:
                 numbers = self._over_table(compute, rule, around)
             verdict = _verdict(rule, numbers, around)
             if verdict.unexpected:
-                verdict = self._with_examples(compute, at, verdict, flagged, tables)
+                verdict = self._with_examples(compute, at, verdict, tables)
             verdicts.append(verdict)
         return verdicts
 
@@ -117,20 +107,23 @@ class Suite:
                 read = tuple(dict.fromkeys(_read(rule)))
                 values = around.like(compute, tables[_JUDGED], rule.columns, read)
                 names, where = rule.columns, f"WHERE {counts(rule, d)} AND NOT {missing(rule, d)}"
+                having = "HAVING count(*) > 1"
             elif isinstance(rule, ReferentialIntegrity):
                 values = around.referenced(compute, tables[_JUDGED], rule)
-                names, where = rule.to_columns, ""
+                names, where, having = rule.to_columns, "", ""
             else:
                 continue
             named = ", ".join(f"{d.name(name)} AS __v{n}" for n, name in enumerate(names))
-            grouped = f"SELECT {named}, count(*) AS __n FROM looked_up {where} GROUP BY {d.names(names)}"
+            grouped = f"SELECT {named}, count(*) AS __n FROM looked_up {where} GROUP BY {d.names(names)} {having}"
             tables[f"r{at}"] = compute.sql(grouped, {"looked_up": values})
         return tables
 
-    def _flagged(self, d: Dialect) -> str:
-        """The judged rows; for each rule `__cN` (it counts), `__mN` (nothing to judge) and `__bN` (broken)."""
+    def _flagged(self, d: Dialect, only: int | None = None) -> str:
+        """The judged rows; for each rule, or one, `__cN` (it counts), `__mN` (nothing to judge) and `__bN` (broken)."""
         flags, joins = [], []
         for at, rule in enumerate(self.rules):
+            if only not in (None, at):
+                continue
             flags.append(f"{counts(rule, d)} AS __c{at}")
             if not isinstance(rule, MapRule):
                 continue
@@ -142,9 +135,7 @@ class Suite:
                 f"j.{d.name(name)} IS NOT DISTINCT FROM r{at}.__v{n}" for n, name in enumerate(rule.columns)
             )
             joins.append(f"LEFT JOIN r{at} ON {same}")
-            is_known = (
-                "coalesce(r{at}.__n > 1, FALSE)" if not isinstance(rule, ReferentialIntegrity) else "r{at}.__n IS NULL"
-            )
+            is_known = "r{at}.__n IS NOT NULL" if not isinstance(rule, ReferentialIntegrity) else "r{at}.__n IS NULL"
             flags.append(f"{is_known.format(at=at)} AS __b{at}")
         return f"SELECT j.*{''.join(f', {flag}' for flag in flags)} FROM {_JUDGED} j {' '.join(joins)}"
 
@@ -155,13 +146,11 @@ class Suite:
         found = compute.row(f"SELECT {', '.join(_aggregates(0, rule, d))} FROM ({flagged}) f", {_JUDGED: rows})
         return {name.removeprefix("r0_"): value for name, value in found.items()}
 
-    def _with_examples(
-        self, compute: Compute, at: int, verdict: Verdict, flagged: str, tables: Mapping[str, Rows]
-    ) -> Verdict:
+    def _with_examples(self, compute: Compute, at: int, verdict: Verdict, tables: Mapping[str, Rows]) -> Verdict:
         d = compute.dialect
         columns = tuple(dict.fromkeys([*self.keys, *verdict.rule.columns]))
         text = (
-            f"SELECT {d.names(columns)} FROM {flagged} WHERE {_unexpected(at)} "
+            f"SELECT {d.names(columns)} FROM ({self._flagged(d, at)}) f WHERE {_unexpected(at)} "
             f"ORDER BY {d.names(columns)} LIMIT {MOST_SHOWN}"
         )
         rows = InDriver().of(compute.sql(text, tables)).to_pylist()
