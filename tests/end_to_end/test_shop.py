@@ -259,7 +259,8 @@ def test_known_changes_reach_every_table_though_the_service_is_killed(
     assert rows_of(lake.table("gold.dim_product"), "product_id", "sku", "category", "price") == [
         (1, "SKU-1", "home", Decimal("12.50"))
     ]
-    assert rows_of(lake.table("gold.dim_date"), "date_sk") == [(20260201,), (20260202,), (20260203,)]
+    days = (20260120, 20260201, 20260202, 20260203)
+    assert rows_of(lake.table("gold.dim_date"), "date_sk") == [(day,) for day in days]
     cities = {
         sk: (number, city)
         for sk, number, city in rows_of(lake.table("gold.dim_customer"), "customer_sk", "customer_id", "city")
@@ -271,6 +272,14 @@ def test_known_changes_reach_every_table_though_the_service_is_killed(
         (1, (1, "Bonn"), 20260201, "paid", Decimal("10.00"), Decimal("11.50")),
         (3, (3, "Jena"), 20260202, "placed", Decimal("33.00"), Decimal("39.60")),
         (5, (3, "Jena"), 20260203, "placed", Decimal("40.00"), None),
+    ]
+    done = rows_of(lake.table("gold.fact_behavior"), "event_id", "customer_sk", "date_sk")
+    assert [(number, cities.get(sk, sk), day) for number, sk, day in done] == [
+        ("e1", (1, "Bonn"), 20260201),
+        ("e2", (2, "Kiel"), 20260201),
+        ("e3", "-1", 20260201),
+        ("e4", (1, "Bonn"), 20260120),
+        ("e5", (3, "Jena"), 20260202),
     ]
 
     # Every log line is JSON; a run that drains finds nothing left to do, and changes nothing.

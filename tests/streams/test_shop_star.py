@@ -46,7 +46,7 @@ def test_a_day_of_the_calendar_is_what_python_says() -> None:
             "month_name": f"{day:%B}",
             "day": day.day,
             "iso_weekday": iso.weekday,
-            "weekday_name": f"{day:%A}",
+            "day_name": f"{day:%A}",
             "iso_year": iso.year,
             "iso_week": iso.week,
             "fiscal_year": day.year,
