@@ -10,7 +10,13 @@ from typing import Annotated
 import typer
 from rich.table import Table as Grid
 
+from schemas.errors import WrongUsage
 from schemas.loader import load
+from schemas.pipeline import Pipeline
+from schemas.refresh_plan import refresh_plan
+from schemas.spec import DerivedSpec
+from schemas.suggest import did_you_mean
+from schemas.table_columns import column_names
 from streams.commands import audit, contract, errors, gate, plan, rebuild, reconcile, redrive, verify
 from streams.commands.common import (
     DONE,
@@ -74,12 +80,25 @@ def validate(
             help="Folder with `contracts/` and `tables/`; default is the setting `pipeline`.", show_default=False
         ),
     ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            "--explain", metavar="TABLE", help="Also say what each change costs this derived table.", show_default=False
+        ),
+    ] = None,
     config: ConfigOption = None,
     set_: SetOption = None,
 ) -> None:
-    """Check contracts, specs and settings without starting anything; exit code 2 where something is wrong."""
+    """Check contracts, specs and settings without starting anything; exit code 2 where something is wrong.
+
+    A derived table whose changes could only be found by reading all of its upstreams is refused, with the reason;
+    `--explain` shows for one table by which keys each upstream's changes are found, and which tables are read by them.
+    """
     settings = settings_of(config, set_)
     pipeline = load(folder or settings.pipeline)
+    if table is not None:
+        out.print("\n".join(_plan_of(pipeline, table)), markup=False, highlight=False, soft_wrap=True)
+        return
     grid = Grid(box=None, pad_edge=False)
     for heading in ("table", "kind", "from", "keys"):
         grid.add_column(heading)
@@ -91,6 +110,23 @@ def validate(
     out.print(grid)
     contracts, tables = counted(len(pipeline.contracts), "contract"), counted(len(pipeline.tables), "table")
     out.print(f"{contracts} and {tables}, no problems.", highlight=False)
+
+
+class NoQuery(WrongUsage):
+    """A table that is not there, or is made otherwise than by a query."""
+
+    def __init__(self, table: str, pipeline: Pipeline) -> None:
+        self.table = table
+        known = [name for name, spec in pipeline.tables.items() if isinstance(spec, DerivedSpec)]
+        what = f"{table} is kept without a query" if table in pipeline.tables else f"There is no table `{table}`"
+        super().__init__(f"{what}. {did_you_mean(table, known, 'Name a derived table.')}")
+
+
+def _plan_of(pipeline: Pipeline, table: str) -> list[str]:
+    spec = pipeline.tables.get(table)
+    if not isinstance(spec, DerivedSpec):
+        raise NoQuery(table, pipeline)
+    return list(refresh_plan(spec, column_names(pipeline.tables, pipeline.contracts)))
 
 
 @app.command()
