@@ -1,5 +1,8 @@
 """MySQL's envelopes through bronze, silver and the versions: whole tables, in whatever order and batches they come.
 
+They are written by hand, for what test_mariadb_feed.py's recording does not have: binlog numbers of seven digits, and
+columns that a server leaves out of its binlog.
+
 The events are those of `debezium_mysql.json`, a second apart, with some more made of them: a row from before the
 snapshot that the snapshot lacks, an update by a server that leaves unchanged columns out of its binlog, and an insert
 after the TRUNCATE, whose binlog has a seventh digit.
