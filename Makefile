@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint setup jars lock clean check-python check-java check-maven
+.PHONY: help demo test bench torture lint setup jars lock clean check-python check-java check-maven
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 JAVA := $(if $(JAVA_HOME),$(JAVA_HOME)/bin/java,java)
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
 demo: check-python check-java check-maven setup jars ## Run Kafka, PostgreSQL, Debezium and the service, with live traffic (ARGS="--seconds 60")
 	@$(BIN)/sluice demo $(ARGS)
@@ -24,6 +24,9 @@ test: check-python check-java check-maven setup jars ## Run the tests (ARGS="tes
 
 bench: check-python check-java check-maven setup jars ## Measure (ARGS="contract --events 100000"; without ARGS it lists what there is)
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+torture: check-python check-java check-maven setup jars ## Break it at random and look for what is lost (ROUNDS=20 SEED=1)
+	@$(BIN)/python -m tests.torture --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(ARGS)
 
 lint: setup ## Check style, format and types
 	$(BIN)/ruff check .

@@ -70,6 +70,7 @@ class GenerationEnds(BaseModel):
     """How far one generation's batches reach: the newest batch, and where each partition begins and ends."""
 
     batch_id: int
+    epoch: int = 0
     starts: Offsets = {}
     ends: Offsets = {}
 

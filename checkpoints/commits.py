@@ -36,7 +36,10 @@ class DataFile:
 
 @dataclass(frozen=True)
 class LogCommit:
-    """One version of a table; `entry` is None where Sluice did not make it. `at` is the commit's own time, in UTC."""
+    """One version of a table; `entry` is None where Sluice did not make it. `at` is the commit's own time, in UTC.
+
+    `restored` is the version that a RESTORE went back to, whoever made it; None for one by time, and any other commit.
+    """
 
     version: int
     at: datetime
@@ -44,6 +47,7 @@ class LogCommit:
     entry: LedgerEntry | None
     added: tuple[DataFile, ...]
     removed: tuple[DataFile, ...]
+    restored: int | None = None
 
     @property
     def has_files(self) -> bool:
@@ -87,7 +91,10 @@ class CommitLog:
                 removed.append(_file(remove))
         at = datetime.fromtimestamp(float(info.get("timestamp") or 0) / 1000, UTC)
         operation = str(info.get("operation") or "an unnamed operation")
-        return LogCommit(version, at, operation, _entry(info.get("userMetadata")), tuple(added), tuple(removed))
+        entry = _entry(info.get("userMetadata"))
+        named = (info.get("operationParameters") or {}).get("version") if operation == "RESTORE" else None
+        restored = int(named) if named is not None and str(named).isdigit() else None
+        return LogCommit(version, at, operation, entry, tuple(added), tuple(removed), restored)
 
     def reaches_back(self) -> bool:
         """Whether the log still has the table's first commit, and so every entry of the ledger."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pyarrow import fs
@@ -32,14 +32,17 @@ class Lake:
     | `<root>/_checkpoints/<query>/g<N>`                            | Spark's checkpoint, one per generation |
     | `<root>/_tombstones/<layer>/<table>`                          | what was deleted from it               |
     | `<root>/_errors/<layer>/<table>/dt=<date>/run_id=<uuid>`      | the rejected records of one batch      |
+
+    `token` is the number of the lease under which this process writes; None for who only reads, and in tests of parts.
     """
 
     root: str
+    token: int | None = field(default=None, compare=False)
 
     @classmethod
-    def at(cls, root: str) -> Lake:
+    def at(cls, root: str, token: int | None = None) -> Lake:
         """The lake at a path or URI; a path is made absolute."""
-        return cls(root.rstrip("/") if "://" in root else str(Path(root).expanduser().resolve()))
+        return cls(root.rstrip("/") if "://" in root else str(Path(root).expanduser().resolve()), token)
 
     def table(self, name: str) -> str:
         """The folder of a table."""

@@ -46,13 +46,30 @@ class LedgerEntry(BaseModel):
     fill `batch_id` and everything from `offsets` on; the others fill `upstreams`, the versions that the step consumed:
     after `from`, up to and with `to`. `offsets` are topic -> partition -> (start, end), the end not included;
     `partitions` has the counts for the same. A `redrive` appends rows of records that an earlier batch rejected;
-    a `gate` is a verdict of the gate before gold, and a `discard` takes back what it does not let through.
+    a `gate` is a verdict of the gate before gold, and a `discard` takes back what it does not let through. A `fence`
+    keeps holders of the lease before this one out. A `rewind` makes the table what it was at the version `restored`;
+    a `replay` takes up again the versions `replayed`, which were consumed before. `passed_over` are offsets among
+    `offsets` that the table or its lane held before, since an older generation had read them; the counts are without
+    them. `epoch` is that of the generation; see checkpoints/generations.py.
     """
 
     model_config = ConfigDict(frozen=True)
 
     table: str
-    step: Literal["append", "merge", "history", "refresh", "position", "redrive", "columns", "gate", "discard"]
+    step: Literal[
+        "append",
+        "merge",
+        "history",
+        "refresh",
+        "position",
+        "redrive",
+        "columns",
+        "gate",
+        "discard",
+        "fence",
+        "rewind",
+        "replay",
+    ]
     run_id: str
     clock: datetime
     generation: int
@@ -60,6 +77,7 @@ class LedgerEntry(BaseModel):
     source: Literal["kafka", "lane", "memory", "feed", "full"]
     batch_id: int | None = None
     upstreams: dict[str, tuple[int | None, int]] = {}
+    replayed: dict[str, tuple[int, int]] = {}
     rows: dict[str, int] = {}
     offsets: dict[str, dict[int, tuple[int, int]]] = {}
     read: int = 0
@@ -68,6 +86,9 @@ class LedgerEntry(BaseModel):
     dropped: dict[str, int] = {}
     partitions: dict[str, dict[int, PartitionCounts]] = {}
     contract: ContractUse | None = None
+    epoch: int = 0
+    passed_over: dict[str, dict[int, tuple[tuple[int, int], ...]]] = {}
+    restored: int | None = None
 
     @property
     def run_date(self) -> date:
@@ -111,9 +132,12 @@ def clock_at(table: DeltaTable, version: int) -> datetime:
 
 
 def rows_between(table: DeltaTable, first: int, last: int) -> int | None:
-    """How many rows the commits from version `first` to `last` wrote; None where one of them is not in the ledger."""
+    """How many rows the commits from version `first` to `last` wrote.
+
+    None where one of them is not in the ledger, or is a rewind: what that brings and takes is not counted.
+    """
     found = dict(entries(table, int(table.version()) - first + 1))
     versions = range(first, last + 1)
-    if any(version not in found for version in versions):
+    if any(version not in found or found[version].step == "rewind" for version in versions):
         return None
     return sum(sum(found[version].rows.values()) for version in versions)

@@ -65,6 +65,35 @@ def planned_batches(lake: Lake, checkpoint: str) -> list[int]:
     return sorted(int(info.base_name) for info in found if info.base_name.isdigit())
 
 
+def committed_batches(lake: Lake, checkpoint: str) -> list[int]:
+    """The ids of the batches in the commit log, ascending."""
+    filesystem, path = lake.filesystem(f"{checkpoint}/commits")
+    found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+    return sorted(int(info.base_name) for info in found if info.base_name.isdigit())
+
+
+def damage(lake: Lake, checkpoint: str, planned: list[int], committed: list[int]) -> tuple[str, str] | None:
+    """The file by which a checkpoint is seen to be damaged, and what is wrong with it; None where it is whole.
+
+    Spark keeps the newest hundred batches or so: the logs begin anywhere, and have no gap.
+    """
+    if not planned:
+        return (f"{checkpoint}/offsets", "it has no batch, but commits has") if committed else None
+    filesystem, path = lake.filesystem(f"{checkpoint}/metadata")
+    if filesystem.get_file_info(path).type != fs.FileType.File:
+        return f"{checkpoint}/metadata", "it is missing"
+    for name, found in (("offsets", planned), ("commits", committed)):
+        missing = sorted(set(range(found[0], found[-1] + 1)) - set(found)) if found else []
+        if missing:
+            return f"{checkpoint}/{name}/{missing[0]}", f"it is missing, and {found[-1]} is there"
+    newest = committed[-1] if committed else planned[0] - 1
+    if newest > planned[-1]:
+        return f"{checkpoint}/offsets/{newest}", "it is missing, and the batch was committed"
+    if newest < planned[-1] - 1:
+        return f"{checkpoint}/commits/{newest + 1}", f"it is missing, and batch {planned[-1]} is planned"
+    return None
+
+
 def _read_entry(lake: Lake, file: str) -> tuple[dict[str, Any], Offsets]:
     lines = _read_text(lake, file).splitlines()
     try:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from deltalake import DeltaTable
 
-GENERATION_PROPERTY = "sluice.generation"
+GENERATION_APP = "sluice/generation"
+"""Kept as an identifier too: a RESTORE leaves it as it is, so that no generation comes twice."""
 
 
 def app_id(upstream: str, step: str, generation: int) -> str:
@@ -23,7 +24,7 @@ def source_name(upstream: str, table_id: str) -> str:
 
 def generation(table: DeltaTable) -> int:
     """The generation of a table's positions."""
-    return int(table.metadata().configuration.get(GENERATION_PROPERTY) or 0)
+    return position(table, GENERATION_APP) or 0
 
 
 def position(table: DeltaTable, app: str) -> int | None:

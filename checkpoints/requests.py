@@ -1,10 +1,9 @@
 """Requests to a running service: files that outlive both sides, each carried out once and answered.
 
-| path                                | what                                                                     |
-|-------------------------------------|--------------------------------------------------------------------------|
-| `<root>/_ops/service.json`          | which service runs, and when it was last seen: its presence              |
-| `<root>/_ops/requests/<id>.json`    | a request that waits                                                     |
-| `<root>/_ops/answers/<id>.json`     | what became of it                                                        |
+| path                                | what                 |
+|-------------------------------------|----------------------|
+| `<root>/_ops/requests/<id>.json`    | a request that waits |
+| `<root>/_ops/answers/<id>.json`     | what became of it    |
 
 A request that was carried out and not yet answered when the service died is carried out again: every action that can
 be requested is harmless to repeat.
@@ -12,19 +11,18 @@ be requested is harmless to repeat.
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
+import sys
 import uuid
-from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, Literal
+from datetime import datetime
+from typing import Literal
 
 from pyarrow import fs
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from checkpoints.lake import Lake
-
-HEARTBEAT_SECONDS: Final = 5.0
-_GONE_AFTER: Final = timedelta(seconds=30)
 
 
 class _Model(BaseModel):
@@ -58,10 +56,91 @@ class Decide(_Model):
     why: str
 
 
-Asked = Redrive | Admit | Decide
+class Reset(_Model):
+    """Let a query read on from elsewhere, in a new generation of its checkpoint.
+
+    `to` is `earliest`, `latest`, a time, Spark's JSON of offsets, `batch:<number>`, or `ledger`: where the ledger ends.
+    """
+
+    action: Literal["reset"] = "reset"
+    table: str
+    to: str
+    accept_loss: bool = False
+    accept_topic: bool = False
+
+
+class Replay(_Model):
+    """Let tables take up again what they have consumed, from bronze or whatever stands above them.
+
+    `since` and `until` are times, offsets as `<topic>[<partition>]@<offset>`, or `batch:<number>`, of the bronze tables
+    above; None is the beginning and the end.
+    """
+
+    action: Literal["replay"] = "replay"
+    tables: tuple[str, ...]
+    since: str | None = None
+    until: str | None = None
+
+
+class Rewind(_Model):
+    """Take tables, and all that hangs on them, back to one state: a time, or `act:<id>`, as it was before an act."""
+
+    action: Literal["rewind"] = "rewind"
+    tables: tuple[str, ...] = ()
+    to: str
+    accept_loss: bool = False
+
+
+class Backfill(_Model):
+    """Bring history into a bronze table; `since` and `until` are times, or for Kafka Spark's JSON of offsets."""
+
+    action: Literal["backfill"] = "backfill"
+    table: str
+    source: Literal["files", "jdbc", "kafka"]
+    path: str | None = None
+    topic: str | None = None
+    since: str | None = None
+    until: str | None = None
+    batch_rows: int = 100_000
+    rate: float | None = None
+    again: str = ""
+    move_watermark: bool = False
+
+
+class Vacuum(_Model):
+    """Remove files that no version of the last `hours` needs."""
+
+    action: Literal["vacuum"] = "vacuum"
+    tables: tuple[str, ...] = ()
+    hours: float
+
+
+Change = Reset | Replay | Rewind
+"""What changes the past or the way on: everything is at rest while it is carried out."""
+
+Asked = Redrive | Admit | Decide | Reset | Replay | Rewind | Vacuum | Backfill
 """What can be asked for."""
 
-_ACTION: Final[TypeAdapter[Asked]] = TypeAdapter(Annotated[Asked, Field(discriminator="action")])
+
+class Author(_Model):
+    """Who asks, where, and with which command line."""
+
+    who: str
+    host: str
+    command: str
+
+    @classmethod
+    def here(cls, who: str | None = None) -> Author:
+        """The user and the command line of this process; another name may be given, where all share one account."""
+        command = " ".join(["sluice", *sys.argv[1:]])
+        return cls(who=who or _user(), host=socket.gethostname(), command=command)
+
+
+class Request(_Model):
+    """What is asked for, and by whom."""
+
+    action: Asked = Field(discriminator="action")
+    author: Author
 
 
 class Answer(_Model):
@@ -71,53 +150,23 @@ class Answer(_Model):
     result: dict[str, object] = {}
 
 
-class Presence(_Model):
-    """A service that works on this lake."""
-
-    host: str
-    pid: int
-    seen: datetime
-
-    @classmethod
-    def here(cls) -> Presence:
-        """This process, now."""
-        return cls(host=socket.gethostname(), pid=os.getpid(), seen=datetime.now(UTC))
-
-
 class Requests:
     """The requests of one lake."""
 
     def __init__(self, lake: Lake) -> None:
         self._filesystem, self._root = lake.filesystem(f"{lake.root}/_ops")
 
-    def announce(self) -> None:
-        """Say that this process is the service; to be repeated every HEARTBEAT_SECONDS."""
-        self._write("service.json", Presence.here())
-
-    def leave(self) -> None:
-        """Say that it no longer is."""
-        self._remove("service.json")
-
-    def service(self) -> Presence | None:
-        """The service that works on the lake, None where none was seen of late."""
-        text = self._read("service.json")
-        try:
-            found = Presence.model_validate_json(text) if text else None
-        except ValidationError:
-            return None
-        return found if found is not None and datetime.now(UTC) - found.seen < _GONE_AFTER else None
-
-    def submit(self, action: Asked) -> str:
+    def submit(self, action: Asked, author: Author) -> str:
         """Leave a request; its id."""
         request = uuid.uuid4().hex
-        self._write(f"requests/{request}.json", action)
+        self._write(f"requests/{request}.json", Request(action=action, author=author))
         return request
 
     def withdraw(self, request: str) -> bool:
         """Take a request back that has not been taken up; whether it was there."""
         return self._remove(f"requests/{request}.json")
 
-    def waiting(self) -> list[tuple[str, Asked]]:
+    def waiting(self) -> list[tuple[str, Request]]:
         """The requests that wait, by id; a file that is none is passed over."""
         selector = fs.FileSelector(f"{self._root}/requests", allow_not_found=True)
         found = []
@@ -125,7 +174,7 @@ class Requests:
             text = self._read(f"requests/{info.base_name}") if info.extension == "json" else None
             try:
                 if text:
-                    found.append((info.base_name.removesuffix(".json"), _ACTION.validate_json(text)))
+                    found.append((info.base_name.removesuffix(".json"), Request.model_validate_json(text)))
             except ValidationError:
                 continue
         return found
@@ -161,3 +210,10 @@ class Requests:
         except FileNotFoundError:
             return False
         return True
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return f"uid {os.getuid()}"

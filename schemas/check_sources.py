@@ -15,6 +15,7 @@ def source_problems(folder: Folder) -> Iterator[Problem]:
     for table, spec in folder.specs.items():
         if isinstance(spec, BronzeSpec):
             yield from _words(folder, table, spec)
+            yield from _pull(folder, table, spec)
             yield from _writer_schema(folder, table, spec)
     for read in folder.writer_schemas.values():
         yield from read.problems
@@ -37,6 +38,25 @@ def _words(folder: Folder, table: str, spec: BronzeSpec) -> Iterator[Problem]:
         what = "Each record in Confluent's format names its schema, so that no file is asked for it."
         remedy = "Remove it, or write `encoding: plain`."
         yield folder.problem(table, ("source", "writer_schema"), what, remedy)
+
+
+def _pull(folder: Folder, table: str, spec: BronzeSpec) -> Iterator[Problem]:
+    """A pulled table: of one relation, with keys, in JSON."""
+    pull = spec.source.jdbc
+    if pull is None:
+        return
+    if (pull.table is None) == (pull.query is None):
+        what = "It is read from a `table` or by a `query`: from one of them."
+        yield folder.problem(table, ("source", "jdbc"), what, "Write one of the two.")
+    if not spec.keys:
+        what = "Rows that are pulled twice are told by their keys and their watermark."
+        yield folder.problem(table, ("source", "jdbc"), what, "Name the `keys` of the table.")
+    if spec.source.format != "json":
+        what = "Rows of a database become JSON."
+        yield folder.problem(table, ("source", "format"), what, "Remove it.")
+    if pull.partitions > 1 and pull.partition_column is None:
+        what = "Several connections part the rows by a number."
+        yield folder.problem(table, ("source", "jdbc", "partitions"), what, "Name it as `partition_column`.")
 
 
 def _writer_schema(folder: Folder, table: str, spec: BronzeSpec) -> Iterator[Problem]:

@@ -70,14 +70,15 @@ POSITION_TYPE = StructType(
 | MySQL, MariaDB: change                  | binlog number               | position   | row in the event |
 | MySQL, MariaDB: snapshots               | binlog number               | position   | -1               |
 | a plain topic                           | Kafka offset                | partition  | 0                |
+| rows that are pulled                    | watermark in microseconds   | offset     | 0                |
 
 A snapshot's row wins over each change before the snapshot, and loses to those at its place or after. See
 debezium_position for the reasons, and debezium.completes_snapshot for what a completed one says of other rows.
 
-`epoch` grows when an operator accepts a recreated topic, a restored source, or another server in the place of a MySQL
-server: the numbers of its binlogs have no order with the old ones. `partition` and `offset` break ties
-between copies of one change. The first four fields name the change itself: two records that agree in them and in the
-key are one change, delivered twice.
+`epoch` is -1 for history from files of a plain feed, which comes before all that its topic brings. It grows when an
+operator accepts a recreated topic, a restored source, or another server in the place of a MySQL server: the numbers of
+its binlogs have no order with the old ones. `partition` and `offset` break ties between copies of one change. The first
+four fields name the change itself: two records that agree in them and in the key are one change, delivered twice.
 """
 
 CHANGE_IDENTITY = ("epoch", "major", "minor", "row")

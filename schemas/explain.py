@@ -19,6 +19,9 @@ PATTERNS = {
     r"^[A-Za-z0-9._-]{1,249}$": "a topic name: up to 249 letters, digits, `.`, `_` and `-`",
     r"^[1-9][0-9]*[mg]$": "an amount of memory such as `3g` or `800m`",
     r"^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*)?$": "the name of a table, as `orders` or `public.orders`",
+    r"^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*){0,2}$": "the name of a table, as `items` or `public.items`",
+    r"^[A-Za-z0-9/_.-]{1,200}$": "a key: up to 200 letters, digits, `/`, `.`, `_` and `-`",
+    r"^/[A-Za-z0-9/_.-]*$": "a path of parameters, as `/sluice`",
     r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.avsc$": "the name of a file that ends in `.avsc`, without a folder",
 }
 """What each pattern in the models means to a person; a test holds that none is missing."""

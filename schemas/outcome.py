@@ -47,7 +47,8 @@ IPC_TYPE: Final = StructType([StructField("rows", BinaryType())])
 class Outcomes:
     """What becomes of each record; small and picklable, since it travels to the workers.
 
-    A value of more than `max_record_bytes` is rejected unread. The rest is the same for every row of a run.
+    A value of more than `max_record_bytes` is rejected unread. Pulled rows are in the order of their watermarks. The
+    rest is the same for every row of a run.
     """
 
     judge: Judge
@@ -56,6 +57,8 @@ class Outcomes:
     run_id: str
     clock: datetime
     max_record_bytes: int
+    epoch: int = 0
+    is_pulled: bool = False
 
     @property
     def type(self) -> StructType:
@@ -124,8 +127,11 @@ class Outcomes:
             major, minor, row = places(payload)
         else:
             major, minor, row = offset, partition.cast(pa.int64()), zero
+            if self.is_pulled:
+                major, minor = records["timestamp"].cast(pa.timestamp("us", "UTC")).cast(pa.int64()), offset
         fields = list(arrow_type(c.POSITION_TYPE))
-        arrays = [zero.cast(pa.int32()), major, minor, row, partition, offset]
+        epoch = pa.repeat(pa.scalar(self.epoch, pa.int32()), len(payload))
+        arrays = [epoch, major, minor, row, partition, offset]
         return pa.StructArray.from_arrays(arrays, fields=fields, mask=pc.is_null(payload))
 
 

@@ -66,7 +66,14 @@ class RegistrySettings(_Model):
 
 
 class SourceSettings(_Model):
-    """How to reach a database that tables come from; only `sluice reconcile` asks it. It is PostgreSQL."""
+    """How to reach a database that tables come from, to pull from it, bring history in, or reconcile with it."""
+
+    dialect: Literal["postgresql", "redshift", "snowflake"] = Field(
+        "postgresql", description="What kind of database it is; only PostgreSQL can be reconciled with."
+    )
+    plain_driver: bool = Field(
+        False, description="Reach Redshift by PostgreSQL's driver, which comes with Sluice, and not by its own."
+    )
 
     host: str | None = Field(None, description="Host of the database server.")
     port: Annotated[int, Field(gt=0, le=65535)] = Field(5432, description="Port of the same.")
@@ -87,6 +94,12 @@ class SourceSettings(_Model):
         if self.password is not None and self.password_file is not None:
             raise ValueError("It has both `password` and `password_file`: keep one of them")
         return self
+
+    def secret(self) -> str | None:
+        """The password, wherever it is kept."""
+        if self.password_file is not None:
+            return self.password_file.read_text(encoding="utf-8").strip()
+        return self.password.get_secret_value() if self.password is not None else None
 
 
 class SparkSettings(_Model):
@@ -122,6 +135,15 @@ class BreakerSettings(_Model):
     )
 
 
+class WatermarkSettings(_Model):
+    """Where the watermarks of tables that are pulled are kept."""
+
+    store: Literal["file", "ssm"] = Field(
+        "file", description="`file` keeps them in the lake, `ssm` in the Parameter Store of AWS Systems Manager."
+    )
+    prefix: str = Field("/sluice", pattern=r"^/[A-Za-z0-9/_.-]*$", description="What parameters' names begin with.")
+
+
 class Settings(_Model):
     """Everything that can be set, with its unit in its name."""
 
@@ -133,6 +155,7 @@ class Settings(_Model):
     registry: RegistrySettings = RegistrySettings()
     spark: SparkSettings = SparkSettings()
     sources: dict[SourceName, SourceSettings] = Field(default_factory=dict)
+    watermarks: WatermarkSettings = WatermarkSettings()
     breaker: BreakerSettings = BreakerSettings()
     pii: PiiSettings = PiiSettings()
     jars_dir: Path = Field(Path("build/jars/service"), description="Folder of the jars that Spark is given.")
@@ -154,6 +177,10 @@ class Settings(_Model):
     )
     handover_queue: Positive = Field(
         2, description="Batches that wait in memory for one table; with more it catches up from its upstream's log."
+    )
+    lease_seconds: PositiveSeconds = Field(
+        15.0,
+        description="Without a sign of life for so long the holder of the lake's lease is taken for dead, in seconds.",
     )
     drain_seconds: PositiveSeconds = Field(60.0, description="How long a stop waits for the work in hand.")
     restart_backoff_seconds: PositiveSeconds = Field(1.0, description="Wait before the first restart; doubles after.")

@@ -20,7 +20,7 @@ from schemas.yaml_lines import Document, NotYaml, parse
 DEFAULT_FILE: Final = Path("sluice.yml")
 PREFIX: Final = "SLUICE_"
 FILE_VARIABLE: Final = "SLUICE_CONFIG"
-OTHER_VARIABLES: Final = (FILE_VARIABLE, "SLUICE_BUILD_DIR")
+OTHER_VARIABLES: Final = (FILE_VARIABLE, "SLUICE_BUILD_DIR", "SLUICE_FAILPOINTS", "SLUICE_FAILPOINTS_SEED")
 """Environment variables with the prefix that are no settings."""
 
 ANY: Final = "<name>"

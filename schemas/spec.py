@@ -13,10 +13,11 @@ A table is one of five kinds, told apart by the words its file uses:
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 Layer = Literal["bronze", "silver", "gold"]
 TableName = Annotated[str, StringConstraints(pattern=r"^(bronze|silver|gold)\.[a-z][a-z0-9_]*$")]
@@ -26,6 +27,7 @@ SequenceColumn = Annotated[str, StringConstraints(pattern=r"^(_source_position|[
 SqlExpression = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Select = dict[ColumnName, SqlExpression]
 Keys = Annotated[tuple[ColumnName, ...], Field(min_length=1)]
+RelationName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_$]*(\.[A-Za-z_][A-Za-z0-9_$]*){0,2}$")]
 Days = Annotated[int, Field(gt=0)]
 
 Protection = Literal["hash", "mask", "drop", "keep"]
@@ -62,10 +64,42 @@ class Spec(BaseModel):
         return ()
 
 
-class KafkaSource(BaseModel):
-    """Where a bronze table's records come from, and how their bytes are to be read."""
+class JdbcPull(BaseModel):
+    """A table or query of a database that is read again and again, each time the rows that have changed since.
+
+    `source` is a database of the settings. `watermark_column` is a time that grows with each change of a row, kept
+    under `watermark_state_key`; `lookback_seconds` before it are read again, for transactions that were committed late.
+    `partition_column` is a number by which a large slice is read in `partitions` connections.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: ColumnName
+    table: RelationName | None = None
+    query: SqlExpression | None = None
+    watermark_column: ColumnName
+    watermark_state_key: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9/_.-]{1,200}$")]
+    lookback_seconds: Annotated[float, Field(ge=0)] = 60.0
+    poll_seconds: Annotated[float, Field(gt=0)] = 60.0
+    batch_rows: Annotated[int, Field(gt=0)] = 100_000
+    partition_column: ColumnName | None = None
+    partitions: Annotated[int, Field(gt=0)] = 1
+
+    @property
+    def relation(self) -> str:
+        """What it is called in a sentence."""
+        return self.table or "a query"
+
+
+class KafkaSource(BaseModel):
+    """Where a bronze table's records come from, and how their bytes are to be read.
+
+    They are those of a topic; or with `jdbc` rows of a database as JSON, and `topic` is a name that Sluice gives.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    jdbc: JdbcPull | None = None
 
     topic: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
     format: Literal["json", "debezium-json", "avro", "debezium-avro"]
@@ -73,6 +107,17 @@ class KafkaSource(BaseModel):
     writer_schema: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.avsc$")] | None = None
     source_system: Annotated[str, StringConstraints(min_length=1)] = "kafka"
     starting_offsets: Literal["earliest", "latest"] = "earliest"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_by_sluice(cls, data: Any) -> Any:
+        """A pulled table has a topic in name alone, and JSON that Sluice makes."""
+        if not isinstance(data, dict) or not isinstance(data.get("jdbc"), dict | JdbcPull):
+            return data
+        pull = data["jdbc"]
+        named = pull if isinstance(pull, dict) else pull.model_dump()
+        name = f"pull.{named.get('source')}.{named.get('table') or named.get('watermark_state_key')}"
+        return {"topic": re.sub(r"[^A-Za-z0-9._-]", "_", name), "format": "json", **data}
 
     @property
     def is_debezium(self) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deltalake import CommitProperties, Transaction
-
 from checkpoints.ledger import LedgerEntry
 
 
@@ -17,10 +15,6 @@ class Commit:
     positions: Mapping[str, int]
     entry: LedgerEntry
 
-    def properties(self, engine: str) -> CommitProperties:
-        """The same for delta-rs, which takes any number of positions in one commit."""
-        entry = self.entry.model_copy(update={"engine": engine})
-        return CommitProperties(
-            custom_metadata={"userMetadata": entry.to_metadata()},
-            app_transactions=[Transaction(app, version) for app, version in self.positions.items()],
-        )
+    def metadata(self, engine: str) -> str:
+        """The entry as one line of JSON, saying which engine made the commit."""
+        return self.entry.model_copy(update={"engine": engine}).to_metadata()

@@ -16,6 +16,7 @@ from delta.tables import DeltaTable as SparkDeltaTable
 from deltalake import write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 
+from checkpoints.failpoints import reach
 from sinks.commit import Commit
 from sinks.table import Table
 
@@ -57,18 +58,20 @@ def append(table: Table, rows: DataFrame | pa.Table, commit: Commit) -> int:
     """
     with table.lock:
         if isinstance(rows, pa.Table):
-            properties = commit.properties("driver")
-            write_deltalake(table.writer(), owned(rows), mode="append", commit_properties=properties)
+            handle, carried = table.to_commit(commit, "driver")
+            write_deltalake(handle, owned(rows), mode="append", commit_properties=carried)
         else:
             [(app, version)] = commit.positions.items()
             (
                 rows.write.format("delta")
                 .mode("append")
-                .option("txnAppId", app)
+                .option("txnAppId", table.sparks_name(app))
                 .option("txnVersion", version)
-                .option("userMetadata", commit.entry.model_copy(update={"engine": "spark"}).to_metadata())
+                .option("userMetadata", commit.metadata("spark"))
                 .save(table.path)
             )
+            table.writer()  # a commit that the fence kept out is passed over in silence
+        reach("table.after_commit", table.name)
         return table.version()
 
 
@@ -84,6 +87,7 @@ def merge(table: Table, source: DataFrame | pa.Table, clauses: Merge, commit: Co
             _merge_by_driver(table, source, clauses, commit)
         else:
             _merge_by_spark(table, source, clauses, commit)
+        reach("table.after_commit", table.name)
         left = {app: version for app, version in commit.positions.items() if table.position(app) != version}
         if left:
             table.commit_position(Commit(left, commit.entry.model_copy(update={"step": "position", "rows": {}})))
@@ -115,12 +119,13 @@ def _with_offsets(rows: pa.Table) -> pa.Table:
 
 
 def _merge_by_driver(table: Table, source: pa.Table, clauses: Merge, commit: Commit) -> None:
-    merger = table.writer().merge(
+    handle, carried = table.to_commit(commit, "driver")
+    merger = handle.merge(
         owned(source),
         clauses.on + _range_of(source, clauses.keys[0]),
         source_alias="s",
         target_alias="t",
-        commit_properties=commit.properties("driver"),
+        commit_properties=carried,
     )
     if clauses.delete_when:
         merger = merger.when_matched_delete(clauses.delete_when)
@@ -154,9 +159,10 @@ def _merge_by_spark(table: Table, source: DataFrame, clauses: Merge, commit: Com
     if clauses.insert_when:
         builder = builder.whenNotMatchedInsert(clauses.insert_when, dict(clauses.assignments))
     app, version = next(iter(commit.positions.items()))
-    metadata = commit.entry.model_copy(update={"engine": "spark"}).to_metadata()
-    with _session_settings(spark, {_TXN_APP: app, _TXN_VERSION: str(version), _USER_METADATA: metadata}):
+    name, metadata = table.sparks_name(app), commit.metadata("spark")
+    with _session_settings(spark, {_TXN_APP: name, _TXN_VERSION: str(version), _USER_METADATA: metadata}):
         builder.execute()
+    table.writer()  # a commit that the fence kept out is passed over in silence
 
 
 @contextmanager

@@ -11,16 +11,17 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable, Schema
+from deltalake import CommitProperties, DeltaTable, Schema
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField, StructType
 
 from checkpoints import ledger, positions
+from checkpoints.failpoints import reach
 from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry
 from schemas import columns as c
 from schemas.type_changes import additions, conflicts
-from sinks import lookup
+from sinks import fence, lookup
 from sinks.commit import Commit
 from sinks.errors import IncompatibleTable
 from sinks.plain import plain
@@ -66,6 +67,7 @@ class Table:
     def __init__(self, name: str, lake: Lake) -> None:
         self.name = name
         self.path = lake.table(name)
+        self._lake = lake
         self.lock = threading.RLock()
         self._reading = threading.Lock()
         self._reader: DeltaTable | None = None
@@ -86,12 +88,41 @@ class Table:
             return self._reader
 
     def writer(self) -> DeltaTable:
-        """The table at its newest version, to write; for whoever holds the lock."""
+        """The table at its newest version, to write; for whoever holds the lock. Raises LeaseLost."""
         if self._writer is None:
             self._writer = DeltaTable(self.path)
         else:
             self._writer.update_incremental()
+        fence.check(self._writer, self._lake)
         return self._writer
+
+    def to_commit(self, commit: Commit, engine: str) -> tuple[DeltaTable, CommitProperties]:
+        """The table as the driver commits on top of it, and what the commit carries: entry, positions and fence."""
+        handle = self.writer()
+        reach("table.before_commit", self.name)
+        return handle, fence.properties(handle, self._lake, commit.positions, commit.metadata(engine))
+
+    def sparks_name(self, app: str) -> str:
+        """The name of a position in a commit of Spark's; raises LeaseLost."""
+        handle = self.writer()
+        reach("table.before_commit", self.name)
+        return fence.sparks_name(handle, app)
+
+    def raise_fence(self, apps: Sequence[str], clock: datetime) -> bool:
+        """Keep every holder of the lease before this one from committing; whether it was needed. See sinks/fence.py."""
+        if self._lake.token is None:
+            return False
+        with self.lock:
+            entry = LedgerEntry(
+                table=self.name,
+                step="fence",
+                run_id=ledger.run_id(self.name, "fence", self._lake.token),
+                clock=clock,
+                generation=self.generation(),
+                engine="none",
+                source="full",
+            )
+            return fence.raise_to(self.writer(), self._lake.token, apps, entry.to_metadata())
 
     def version(self) -> int:
         """The newest version."""
@@ -103,7 +134,7 @@ class Table:
 
     def position(self, app: str) -> int | None:
         """How far the table has come under `app`; None where it has not begun."""
-        return positions.position(self.handle(), app)
+        return fence.position(self.handle(), app)
 
     def generation(self) -> int:
         """The generation of the table's positions."""
@@ -146,8 +177,8 @@ class Table:
                 engine="none",
                 source="full",
             )
-            properties = Commit({}, entry).properties("none")
-            self.writer().alter.add_columns(list(delta_schema(StructType(fields)).fields), commit_properties=properties)
+            handle, carried = self.to_commit(Commit({}, entry), "none")
+            handle.alter.add_columns(list(delta_schema(StructType(fields)).fields), commit_properties=carried)
             return True
 
     def differences(self, wanted: StructType, partition_by: Sequence[str], *, additive: bool) -> list[str]:
@@ -262,8 +293,9 @@ class Table:
     def commit_position(self, commit: Commit) -> int:
         """Move positions and write the ledger without any rows; one small file."""
         with self.lock:
-            handle = self.writer()
-            handle.create_write_transaction([], "append", handle.schema(), commit_properties=commit.properties("none"))
+            handle, carried = self.to_commit(commit, "none")
+            handle.create_write_transaction([], "append", handle.schema(), commit_properties=carried)
+            reach("table.after_commit", self.name)
             return self.version()
 
 

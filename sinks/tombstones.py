@@ -21,13 +21,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import StructField, StructType, TimestampType
 
 from checkpoints.lake import Lake
 from schemas import columns as c
-from sinks import lookup
+from sinks import fence, lookup
 from sinks.engine import owned
 from sinks.table import delta_schema
 
@@ -65,6 +65,7 @@ class Tombstones:
     def __init__(self, name: str, lake: Lake, keys: Sequence[str]) -> None:
         self.keys = tuple(keys)
         self.path = lake.tombstones(name)
+        self._lake = lake
         self._table: DeltaTable | None = None
 
     def ensure(self, changes: StructType) -> None:
@@ -76,6 +77,11 @@ class Tombstones:
         DeltaTable.create(
             self.path, schema=delta_schema(schema), configuration={"delta.enableExpiredLogCleanup": "true"}
         )
+
+    def raise_fence(self) -> None:
+        """Keep holders of the lease before this one from writing here."""
+        if self._lake.token is not None and DeltaTable.is_deltatable(self.path):
+            fence.raise_to(self._handle(), self._lake.token, (), None)
 
     def of(self, rows: pa.Table) -> pa.Table:
         """Those of the keys in `rows`, and no floor."""
@@ -105,12 +111,13 @@ class Tombstones:
             DELETED_AT, pa.repeat(pa.scalar(clock, pa.timestamp("us", "UTC")), deleted.num_rows)
         )
         if self.is_empty:
-            write_deltalake(self._handle(), owned(rows), mode="append")
+            handle = self._handle()
+            write_deltalake(handle, owned(rows), mode="append", commit_properties=self._fenced(handle))
             return
-        names = rows.column_names
+        names, handle = rows.column_names, self._handle()
+        same = " AND ".join(f"t.{key} = s.{key}" for key in self.keys)
         (
-            self._handle()
-            .merge(owned(rows), " AND ".join(f"t.{key} = s.{key}" for key in self.keys), "s", "t")
+            handle.merge(owned(rows), same, "s", "t", commit_properties=self._fenced(handle))
             .when_matched_update({name: f"s.{name}" for name in names}, f"s.{c.SEQUENCE} > t.{c.SEQUENCE}")
             .when_not_matched_insert({name: f"s.{name}" for name in names})
             .execute()
@@ -145,7 +152,8 @@ class Tombstones:
         mark = pa.Table.from_pylist([{c.SEQUENCE: newest}] if newest is not None else [], schema=found.kept[0].schema)
         rows = pa.concat_tables([*found.kept, mark])
         old = f"{DELETED_AT} IS NULL OR {DELETED_AT} < '{_literal(before)}'"
-        write_deltalake(handle, owned(rows), mode="overwrite", predicate=old)
+        carried = self._fenced(handle)
+        write_deltalake(handle, owned(rows), mode="overwrite", predicate=old, commit_properties=carried)
         return found.gone
 
     def _sort(self, rows: pa.Table, bounds: Bounds, below: Mapping[str, Any] | None, found: _Sorted) -> None:
@@ -157,6 +165,9 @@ class Tombstones:
         found.gone += pc.sum(goes).as_py() or 0
         found.marks.append(_newest(rows.filter(pc.and_(goes, pc.invert(is_floor)))))
         found.kept.append(rows.filter(pc.invert(goes)))
+
+    def _fenced(self, handle: DeltaTable) -> CommitProperties:
+        return fence.properties(handle, self._lake, {}, None)
 
     def _handle(self) -> DeltaTable:
         if self._table is None:

@@ -14,10 +14,23 @@ from schemas.errors import WrongUsage
 from schemas.loader import load
 from schemas.pipeline import Pipeline
 from schemas.refresh_plan import refresh_plan
-from schemas.spec import DerivedSpec
+from schemas.spec import BronzeSpec, DerivedSpec
 from schemas.suggest import did_you_mean
 from schemas.table_columns import column_names
-from streams.commands import audit, contract, errors, gate, plan, rebuild, reconcile, redrive, verify
+from streams.commands import (
+    audit,
+    backfill,
+    checkpoints,
+    contract,
+    errors,
+    gate,
+    past,
+    plan,
+    rebuild,
+    reconcile,
+    redrive,
+    verify,
+)
 from streams.commands.common import (
     DONE,
     FAILED,
@@ -46,6 +59,12 @@ errors.app.command("redrive")(redrive.redrive)
 errors.app.command("admit")(redrive.admit)
 app.add_typer(gate.app, name="gate")
 app.add_typer(contract.app, name="contract")
+app.add_typer(checkpoints.app, name="checkpoints")
+app.command("replay")(past.replay)
+app.command("backfill")(backfill.backfill_command)
+app.command("rewind")(past.rewind)
+app.command("vacuum")(past.vacuum)
+app.command("journal")(past.journal)
 app.command("audit")(audit.audit_command)
 app.command("plan")(plan.plan_command)
 app.command("reconcile")(reconcile.reconcile_command)
@@ -104,12 +123,17 @@ def validate(
         grid.add_column(heading)
     for name in pipeline.order:
         spec = pipeline.tables[name]
-        source = f"topic {spec.source.topic}" if spec.kind == "bronze" else ", ".join(spec.upstreams)
+        source = _source_of(spec) if spec.kind == "bronze" else ", ".join(spec.upstreams)
         keys = spec.grain if spec.kind == "derived" else spec.keys
         grid.add_row(name, spec.kind, source, ", ".join(keys))
     out.print(grid)
     contracts, tables = counted(len(pipeline.contracts), "contract"), counted(len(pipeline.tables), "table")
     out.print(f"{contracts} and {tables}, no problems.", highlight=False)
+
+
+def _source_of(spec: BronzeSpec) -> str:
+    pull = spec.source.jdbc
+    return f"topic {spec.source.topic}" if pull is None else f"{pull.relation} of {pull.source}"
 
 
 class NoQuery(WrongUsage):

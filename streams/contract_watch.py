@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from checkpoints import deployed
@@ -18,6 +18,7 @@ from schemas.tagged import Tagged
 from schemas.usage import breaks, users_of
 from sinks.table import Table
 from streams import logs
+from streams.intake.supervisor import PullSupervisor
 from streams.metrics import Metrics
 from streams.personal import taken_along
 from streams.queries import QuerySupervisor
@@ -36,7 +37,11 @@ class ContractWatch:
     """
 
     def __init__(
-        self, pipeline: Pipeline, lake: Lake, queries: Mapping[str, QuerySupervisor], metrics: Metrics
+        self,
+        pipeline: Pipeline,
+        lake: Lake,
+        queries: Callable[[], Mapping[str, QuerySupervisor | PullSupervisor]],
+        metrics: Metrics,
     ) -> None:
         self._pipeline = pipeline
         self._lake = lake
@@ -59,7 +64,7 @@ class ContractWatch:
         if changed.tables != self._pipeline.tables:
             log.warning("specs have changed: they are read when the service starts")
         refused = False
-        for name, query in self._queries.items():
+        for name, query in self._queries().items():
             spec = self._pipeline.tables[name]
             contract = changed.contracts.get(query.step.spec.contract)
             if contract is None or contract.hash == query.step.contract.hash:
@@ -73,7 +78,7 @@ class ContractWatch:
         if not refused:
             deployed.save_contracts(self._lake, self._pipeline.folder)
 
-    def _exposed(self, query: QuerySupervisor, contract: Contract) -> list[str]:
+    def _exposed(self, query: QuerySupervisor | PullSupervisor, contract: Contract) -> list[str]:
         """What a contract tags as personal that tables below have taken along already."""
         spec, found = query.step.spec, []
         tagged = Tagged.of(spec, contract)
@@ -84,7 +89,7 @@ class ContractWatch:
         return found
 
 
-def refusals(pipeline: Pipeline, query: QuerySupervisor, contract: Contract) -> list[str]:
+def refusals(pipeline: Pipeline, query: QuerySupervisor | PullSupervisor, contract: Contract) -> list[str]:
     """Why a table can not take a contract up, with what breaks below it; nothing where it can."""
     step = query.step
     spec, table = step.spec, step.table

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from pyspark.errors import AnalysisException, ParseException
 from pyspark.sql import SparkSession
 
-from checkpoints import deployed, offsets, protections
-from checkpoints.errors import CheckpointBehind, CheckpointLost
+from checkpoints import deployed, protections
+from checkpoints.commits import CommitLog
 from checkpoints.lake import Lake
+from checkpoints.positions import app_id
 from schemas.errors import InvalidPipeline, Problem
 from schemas.hash_key import HashKey
 from schemas.pii import NotHashable
@@ -27,11 +29,13 @@ from streams.explain import explain
 from streams.gold import QueryRecipe
 from streams.learning import Learner
 from streams.personal import privacy_of, taken_along
+from streams.quality.decisions import Decisions
 from streams.quality.gates import Gates
 from streams.refresh import RefreshStep
 from streams.registry import registry_for
 from streams.silver import ChangeStep
-from streams.steps import Step, all_there_is
+from streams.starts import check_query, check_table
+from streams.steps import REPLAY, Step, all_there_is
 from streams.versions import VersionsStep
 
 log = logs.get(__name__)
@@ -55,12 +59,13 @@ class Graph:
     files: deployed.Files
 
     @classmethod
-    def build(cls, pipeline: Pipeline, settings: Settings, *, decodes: bool = True) -> Graph:
+    def build(cls, pipeline: Pipeline, settings: Settings, *, decodes: bool = True, lake: Lake | None = None) -> Graph:
         """The steps; nothing is read or written yet but the generations of the checkpoints.
 
-        Who only looks at the tables sets `decodes` to False: the schema registry need not be known then.
+        Who only looks at the tables sets `decodes` to False: the schema registry need not be known then. Who holds the
+        lease gives the `lake` under it.
         """
-        lake = Lake.at(settings.lake)
+        lake = lake or Lake.at(settings.lake)
         tables = Tables(lake, pipeline.order)
         registry = registry_for(pipeline, settings) if decodes else None
         key = HashKey(settings.pii)
@@ -114,11 +119,14 @@ class Graph:
 
         Raises InvalidPipeline with everything that only Spark's analyzer could find, IncompatibleTable where a table
         in the lake does not fit its spec, ProtectionChanged where its personal columns do not, InvalidSettings where
-        they can not be hashed, CheckpointLost or CheckpointBehind where a query would start over.
+        they can not be hashed, and what check_query and check_table raise where something can not go on as it is.
         """
         for bronze in self.bronze.values():
             bronze.prepare()
-            _check_checkpoint(bronze)
+            check_query(bronze)
+        for step in self.below.values():
+            if step.table.exists:
+                check_table(step.table, CommitLog(self.lake, step.table.name))
         problems: list[Problem] = []
         failed: set[str] = set()
         for name, step in self.below.items():
@@ -146,6 +154,30 @@ class Graph:
             # `sluice plan` then compares with what was deployed before; the data path needs nothing of it.
             log.warning("what is deployed was not kept", error=explain(error))
 
+    def raise_fences(self) -> None:
+        """Keep every holder of the lease before this one from committing to any table; see sinks/fence.py."""
+        clock = datetime.now(UTC)
+        raised = [
+            name
+            for name, table in self.tables.items()
+            if table.exists and table.raise_fence(self._positions(name), clock)
+        ]
+        for step in self.below.values():
+            if isinstance(step, ChangeStep):
+                step.raise_fence()
+        for table in (self.gates.results.table, Decisions(self.lake).table):
+            if table.exists:
+                table.raise_fence((), clock)
+        log.info("fences raised", tables=len(raised), number=self.lake.token)
+
+    def _positions(self, name: str) -> list[str]:
+        """The names of the positions that Spark's commits to a table move."""
+        if name in self.bronze:
+            return [self.bronze[name].app]
+        step, generation = self.below[name], self.tables[name].generation()
+        sources = [self.tables[one].source_name() for one in self.pipeline.upstreams(name) if self.tables[one].exists]
+        return [app_id(source, label, generation) for source in sources for label in (step.label, REPLAY)]
+
 
 def _check_privacy(step: ChangeStep) -> None:
     """See that the rows that are there are protected as the new ones will be."""
@@ -153,14 +185,3 @@ def _check_privacy(step: ChangeStep) -> None:
     if found := taken_along(step.spec, present, step.privacy.is_tagged):
         raise IncompatibleTable(step.spec.table, step.table.path, found)
     protections.settle(step.lake, step.spec, step.privacy.key, present)
-
-
-def _check_checkpoint(step: BronzeStep) -> None:
-    held = step.table.position(step.app)
-    if held is None:
-        return
-    planned = offsets.planned_batches(step.lake, step.checkpoint)
-    if not planned:
-        raise CheckpointLost(step.spec.table, held, step.checkpoint)
-    if planned[-1] < held:
-        raise CheckpointBehind(step.spec.table, held, step.checkpoint, f"ends with batch {planned[-1]}")

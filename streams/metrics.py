@@ -44,6 +44,10 @@ class Metrics:
     batch_seconds: Histogram
     lag_records: Gauge
     upstream_lag_versions: Gauge
+    pull_behind_seconds: Gauge
+    topic_headroom_seconds: Gauge
+    topic_retention_seconds: Gauge
+    feed_headroom_seconds: Gauge
     query_up: Gauge
     query_held: Gauge
     gate_held: Gauge
@@ -99,6 +103,30 @@ class Metrics:
                 "sluice_upstream_lag_versions",
                 "Versions of the upstream table that the table has not consumed.",
                 ["table", "upstream"],
+                registry=registry,
+            ),
+            topic_headroom_seconds=Gauge(
+                "sluice_topic_headroom_seconds",
+                "Time until the topic's retention may remove the first record that is still to be read.",
+                ["query", "topic"],
+                registry=registry,
+            ),
+            topic_retention_seconds=Gauge(
+                "sluice_topic_retention_seconds",
+                "How long the topic keeps records, by its own setting.",
+                ["query", "topic"],
+                registry=registry,
+            ),
+            feed_headroom_seconds=Gauge(
+                "sluice_feed_headroom_seconds",
+                "Time until a VACUUM of the usual 168 hours would take changes that the table has still to read.",
+                ["table", "upstream"],
+                registry=registry,
+            ),
+            pull_behind_seconds=Gauge(
+                "sluice_pull_behind_seconds",
+                "How much older the pulled table's watermark is than the newest row of its source.",
+                ["query"],
                 registry=registry,
             ),
             query_up=Gauge(
@@ -246,6 +274,22 @@ class Metrics:
     def lag(self, query: str, topic: str, partition: int, records: int) -> None:
         """The query is this many records behind the end of the partition."""
         self.lag_records.labels(query, topic, str(partition)).set(max(records, 0))
+
+    @_recording
+    def topic_horizon(self, query: str, topic: str, *, headroom: float, retention: float) -> None:
+        """What the query reads next may be removed in so long, of a topic that keeps records for so long."""
+        self.topic_headroom_seconds.labels(query, topic).set(headroom)
+        self.topic_retention_seconds.labels(query, topic).set(retention)
+
+    @_recording
+    def feed_horizon(self, table: str, upstream: str, headroom: float) -> None:
+        """What the table reads next of its upstream may be removed in so long."""
+        self.feed_headroom_seconds.labels(table, upstream).set(headroom)
+
+    @_recording
+    def pull_behind(self, query: str, seconds: float) -> None:
+        """The watermark of a table that is pulled is this much older than the newest row of its source."""
+        self.pull_behind_seconds.labels(query).set(seconds)
 
     @_recording
     def upstream_lag(self, table: str, upstream: str, versions: int) -> None:

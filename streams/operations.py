@@ -2,72 +2,140 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from pyspark.sql import SparkSession
 
-from checkpoints.requests import Admit, Answer, Asked, Decide, Redrive, Requests
+from checkpoints.failpoints import reach
+from checkpoints.lake import Lake
+from checkpoints.requests import (
+    Admit,
+    Answer,
+    Asked,
+    Author,
+    Decide,
+    Redrive,
+    Replay,
+    Request,
+    Requests,
+    Reset,
+    Rewind,
+    Vacuum,
+)
 from schemas.errors import SluiceError
+from schemas.settings import Settings
 from streams import logs
+from streams.acts.carry_out import Planned, carry_out, written_down
+from streams.acts.errors import NotAtRest
 from streams.explain import explain
+from streams.flow import Flow
 from streams.graph import Graph
 from streams.quality.decide import decide
-from streams.queries import QuerySupervisor
 from streams.redrive import redrive
 
 log = logs.get(__name__)
 
 
-class Operations:
-    """Carries out the requests of a lake, one after the other.
+class NotStarted(SluiceError):
+    """The service was asked for what it builds before it has built it."""
 
-    `on_change` is told which table has new rows.
+    def __init__(self) -> None:
+        super().__init__("The service is still starting. Ask again.")
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A request that waits until everything is at rest."""
+
+    request: str
+    action: Planned
+    author: Author
+
+    def carry_out(self, graph: Graph, spark: SparkSession, settings: Settings, interrupted: list[str]) -> None:
+        """Do it, and answer; not where something had to be interrupted to come to rest."""
+
+        def act() -> dict[str, Any]:
+            if interrupted:
+                raise NotAtRest(interrupted, settings.drain_seconds)
+            return carry_out(graph, spark, settings, self.action, self.author)
+
+        _answer(Requests(graph.lake), self.request, self.action, act)
+
+
+class Operations:
+    """Carries out the requests of a lake, one after the other; what needs everything at rest is handed to `on_turn`.
+
+    Without `on_turn`, as while a run drains, such requests are left to wait.
     """
 
     def __init__(
         self,
-        graph: Graph,
+        lake: Lake,
+        flow: Callable[[], Flow],
         spark: SparkSession,
-        queries: Mapping[str, QuerySupervisor],
-        on_change: Callable[[str], None],
+        settings: Settings,
+        on_turn: Callable[[Turn], None] | None,
     ) -> None:
-        self._graph = graph
+        self._flow = flow
         # Transaction ids are settings of a session: each writer needs one of its own.
         self._spark = spark.newSession()
-        self._queries = queries
-        self._on_change = on_change
-        self._requests = Requests(graph.lake)
+        self._settings = settings
+        self._requests = Requests(lake)
+        self._on_turn = on_turn
+        self._taken: set[str] = set()
 
     def serve(self) -> None:
         """Carry out what waits."""
-        for request, action in self._requests.waiting():
-            try:
-                answer = Answer(result=self.carry_out(action))
-            except SluiceError as error:
-                answer = Answer(error=str(error))
-            except Exception as error:  # noqa: BLE001 - whoever asked is told, and the service goes on
-                answer = Answer(error=explain(error))
-            self._requests.answer(request, answer)
-            log.info("request carried out", action=action.action, table=action.table, error=answer.error)
+        for name, request in self._requests.waiting():
+            if name in self._taken:
+                continue
+            action = request.action
+            if isinstance(action, Reset | Replay | Rewind):
+                if self._on_turn is not None:
+                    self._taken.add(name)
+                    self._on_turn(Turn(name, action, request.author))
+                continue
+            _answer(self._requests, name, action, lambda request=request: self._carry_out(request))  # type: ignore[misc]
 
-    def carry_out(self, action: Asked) -> dict[str, Any]:
-        """Do what is asked; the account of it, as JSON values."""
-        match action:
+    def _carry_out(self, request: Request) -> dict[str, Any]:
+        """Do what is asked beside the running flow; the account of it, as JSON values."""
+        flow, author = self._flow(), request.author
+        match action := request.action:
+            case Redrive() if action.dry_run:
+                return redrive(flow.graph, self._spark, action).to_json()
             case Redrive():
-                done = redrive(self._graph, self._spark, action)
-                if done.version is not None:
-                    self._on_change(action.table)
-                return done.to_json()
+                done = written_down(
+                    flow.graph, action, author, lambda: redrive(flow.graph, self._spark, action).to_json()
+                )
+                if done["version"] is not None:
+                    flow.wake_below(action.table)
+                return done
             case Decide():
-                decided = decide(self._graph, self._spark, action)
+                decided = written_down(flow.graph, action, author, lambda: decide(flow.graph, self._spark, action))
                 # A table further below may wait for it, whose own upstreams have not changed.
-                for table in (action.table, *self._graph.pipeline.below(action.table)):
-                    self._on_change(table)
+                for table in (action.table, *flow.graph.pipeline.below(action.table)):
+                    flow.wake_below(table)
                 return decided
             case Admit():
-                query = self._queries.get(action.table)
+                query = flow.queries.get(action.table)
                 if query is None or query.state != "paused":
                     return {"table": action.table, "admitted": False}
                 query.admit()
                 return {"table": action.table, "admitted": True}
+            case Vacuum():
+                return carry_out(flow.graph, self._spark, self._settings, action, request.author)
+        raise TypeError(action)
+
+
+def _answer(requests: Requests, name: str, action: Asked, act: Callable[[], dict[str, Any]]) -> None:
+    try:
+        answer = Answer(result=act())
+    except SluiceError as error:
+        answer = Answer(error=str(error))
+    except Exception as error:  # noqa: BLE001 - whoever asked is told, and the service goes on
+        answer = Answer(error=explain(error))
+    reach("request.before_answer")
+    requests.answer(name, answer)
+    log.info("request carried out", action=action.action, error=answer.error)

@@ -22,16 +22,26 @@ _KAFKA_COLUMNS = ("key", "value", "topic", "partition", "offset", "timestamp")
 
 @dataclass(frozen=True)
 class Stamp:
-    """What every row of one run carries: its uuid and its clock."""
+    """What every row of one run carries: its uuid, its clock, and the epoch of its source."""
 
     run_id: str
     clock: datetime
+    epoch: int = 0
 
 
 def outcomes_of(decoder: Decoder, stamp: Stamp, max_record_bytes: int) -> Outcomes:
     """What becomes of the records of one run."""
     source_system, version = decoder.spec.source.source_system, decoder.contract.version
-    return Outcomes(decoder.judge, source_system, version, stamp.run_id, stamp.clock, max_record_bytes)
+    return Outcomes(
+        decoder.judge,
+        source_system,
+        version,
+        stamp.run_id,
+        stamp.clock,
+        max_record_bytes,
+        stamp.epoch,
+        is_pulled=decoder.spec.source.jdbc is not None,
+    )
 
 
 def as_frame(records: DataFrame, outcomes: Outcomes) -> DataFrame:

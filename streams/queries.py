@@ -11,6 +11,8 @@ from pyspark.errors import StreamingQueryException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
+from checkpoints.errors import OffsetsGone, TopicRecreated
+from checkpoints.failpoints import reach
 from schemas.contract import Contract
 from schemas.settings import Settings
 from streams import logs
@@ -22,6 +24,7 @@ from streams.handover import Handover
 from streams.metrics import Metrics
 from streams.registry import RegistryUnavailable
 from streams.sources import Brokers, kafka_stream
+from streams.starts import check_topic
 
 log = logs.get(__name__)
 
@@ -66,6 +69,7 @@ class QuerySupervisor:
         self._brokers = Brokers(settings.kafka)
         self._stopping = threading.Event()
         self._query: StreamingQuery | None = None
+        self._topic_id = ""
         self._resumed = threading.Event()
         self._contract: Contract | None = None
         self._thread = threading.Thread(target=self._supervise, name=self.name, daemon=True)
@@ -116,16 +120,22 @@ class QuerySupervisor:
         with logs.context(query=self.name):
             while not self._stopping.is_set() and self._wait_for_topic():
                 try:
+                    self._look_at_topic()
                     self._run_query()
+                except (TopicRecreated, OffsetsGone) as error:
+                    # Waiting does not mend it, and to go on would lose records, or mix them.
+                    self._give_up(str(error))
+                    break
                 except Exception as error:  # noqa: BLE001 - whatever fails here fails this query alone
                     if self._stopping.is_set() or self.state == "given up" or not self._failed(error):
                         break
                 else:
                     break
+        self._brokers.close()
         self._metrics.query_state(self.name, up=False)
 
     def _run_query(self) -> None:
-        stream = kafka_stream(self._spark, self._settings, self._step.spec)
+        stream = kafka_stream(self._spark, self._settings, self._step.spec, self._step.start.offsets)
         writer = (
             stream.writeStream.queryName(self.name)
             .option("checkpointLocation", self._step.checkpoint)
@@ -143,6 +153,28 @@ class QuerySupervisor:
         self._query.awaitTermination()
         self.state = "done"
 
+    def _look_at_topic(self) -> None:
+        """See that the topic is the one that was read before, and still has what comes next; keep which one it is."""
+        step = self._step
+        bounds = self._brokers.bounds(step.spec.source.topic)
+        check_topic(step, bounds)
+        start = step.start
+        offsets = start.offsets
+        if offsets is not None:
+            # Spark wants to be told of every partition: those that came since the reset are read from their beginning.
+            offsets = {partition: offsets.get(partition, first) for partition, (first, _) in bounds.partitions.items()}
+        if start.topic_id is None or offsets != start.offsets:
+            step.begin(start.model_copy(update={"topic_id": bounds.id, "offsets": offsets}))
+        self._topic_id = bounds.id
+        step.confirm_source = self._confirm_topic
+
+    def _confirm_topic(self) -> None:
+        """See that what was just read is of the topic that the query began with; raises TopicRecreated."""
+        topic = self._step.spec.source.topic
+        now = self._brokers.topic_id(topic)
+        if now != self._topic_id:
+            raise TopicRecreated(self.name, topic, self._topic_id, now)
+
     def _on_batch(self, records: DataFrame, batch_id: int) -> None:
         if self._stopping.is_set():
             raise Draining
@@ -155,6 +187,7 @@ class QuerySupervisor:
                 finally:
                     if outcome.handover is not None:
                         outcome.handover.rows.release()
+                reach("bronze.before_commit", self.name)
                 self._backoff.succeeded()
         finally:
             self.busy_since = None

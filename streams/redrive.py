@@ -125,7 +125,7 @@ class BronzeRedrive:
         step = self.step
         app = app_id(step.spec.table, STEP, step.generation)
         number = (step.table.position(app) or 0) + 1
-        stamp = Stamp(ledger.run_id(step.spec.table, STEP, step.generation, number), now)
+        stamp = Stamp(ledger.run_id(step.spec.table, STEP, step.generation, number), now, step.start.epoch)
         records = as_kafka(spark, chunk)
         # 2
         step.learner.begin()
@@ -169,6 +169,7 @@ class BronzeRedrive:
             source="lane",
             rows={"inserted": accepted},
             accepted=accepted,
+            epoch=step.start.epoch,
             contract=ContractUse(name=step.contract.name, version=step.contract.version, hash=step.contract.hash),
         )
 

@@ -26,7 +26,18 @@ from streams.compute import Compute, Dialect, InDriver, InSpark, Rows
 from streams.driver_refresh import At, DriverRefresh
 from streams.handover import Handover
 from streams.recipe import Recipe
-from streams.steps import Pending, Ready, StepOutcome, all_there_is, commit_for, commit_nothing, entry_for, pending
+from streams.steps import (
+    Again,
+    Pending,
+    Ready,
+    StepOutcome,
+    all_there_is,
+    commit_for,
+    commit_nothing,
+    entry_for,
+    once_more,
+    pending,
+)
 
 _NEW, _OLD, _DIFFERENCE = "new_rows", "old_rows", "difference"
 
@@ -78,8 +89,8 @@ class RefreshStep:
         schema = StructType([*rows.schema.fields, *metadata])
         self.table.ensure(schema, self.recipe.spec.partition_by, additive=False)
 
-    def run(self, spark: SparkSession, handover: Handover | None) -> StepOutcome | None:
-        """Recompute what the upstreams' changes touch; harmless to repeat.
+    def run(self, spark: SparkSession, handover: Handover | None, again: Again | None = None) -> StepOutcome | None:
+        """Recompute what the upstreams' changes touch, or those of versions before `again`; harmless to repeat.
 
         1. Fix the version of every upstream, as far as its gate has let it through: all are read as of that, whatever
            is committed meanwhile.
@@ -92,18 +103,24 @@ class RefreshStep:
         del handover
         with self.table.lock:
             # 1
-            consumed = [pending(self.table, one, self.label, self.ready(one.name, spark)) for one in self.upstreams]
+            consumed = [
+                pending(self.table, one, self.label, self.ready(one.name, spark))
+                if again is None
+                else once_more(self.table, one, self.label, again)
+                for one in self.upstreams
+            ]
             moved = [one for one in consumed if not one.is_empty]
             if not moved:
                 return None
-            clock = max(ledger.clock_at(one.upstream.handle(), one.to) for one in moved)
+            clock = max(ledger.clock_at(one.upstream.handle(), one.until) for one in moved)
             changed = [one for one in moved if one.wrote_rows()]
             if not changed:
-                return commit_nothing(self.table, clock, moved)
+                return commit_nothing(self.table, clock, moved) if again is None else None
             # 2
             # An upstream without a version beyond its creation has nothing to compare, and no position yet.
             feeds = None if any(one.is_first for one in moved) else [self._feed(spark, one) for one in changed]
-            entry = entry_for(self.table, self.label, "full" if feeds is None else "feed", clock, moved)
+            label: Literal["refresh", "replay"] = self.label if again is None else "replay"
+            entry = entry_for(self.table, label, "full" if feeds is None else "feed", clock, moved)
             # 3
             found = self._by_driver(spark, consumed, feeds) if self.in_driver else None
             if found is None:
@@ -113,7 +130,7 @@ class RefreshStep:
 
     def _feed(self, spark: SparkSession, one: Pending) -> tuple[Feed, dict[str, str]]:
         """The changes of an upstream, and by which of its columns they find which of this table."""
-        feed = one.upstream.changes(spark, one.position + 1, one.to, self.small_batch_rows)
+        feed = one.upstream.changes(spark, one.position + 1, one.until, self.small_batch_rows)
         return feed, self.recipe.mapping(one.upstream.name)
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import threading
 import time
@@ -13,36 +14,38 @@ from types import FrameType
 
 from pyspark.sql import SparkSession
 
-from checkpoints.requests import HEARTBEAT_SECONDS, Requests
+from checkpoints.lake import Lake
+from checkpoints.lease import SERVICE
 from schemas.hash_key import require_key
 from schemas.pipeline import Pipeline
 from schemas.settings import Settings
 from streams import logs, session
+from streams.acts.resume import resume
 from streams.audit.watch import audit_tables
 from streams.contract_watch import ContractWatch
 from streams.explain import explain
+from streams.flow import Flow, Part
 from streams.graph import Graph
-from streams.handover import Handover
 from streams.health import HealthServer, Probe
+from streams.horizons import watch_horizons
 from streams.lag import lag_of
 from streams.metrics import Metrics
-from streams.operations import Operations
-from streams.quality.gate import Gate, Judgement
-from streams.queries import QuerySupervisor
+from streams.operations import NotStarted, Operations, Turn
 from streams.reconcile.watch import watch_sources
 from streams.retention import expire_lanes, retention_days
 from streams.sources import Brokers
 from streams.stacks import log_stacks
+from streams.tenure import Tenure, take
 from streams.version import VERSION
-from streams.workers import TableWorker
 
 log = logs.get(__name__)
 
+DONE, FAILED = 0, 1
 _LAG_SECONDS = 5.0
+_HORIZON_SECONDS = 30.0
 _CONTRACTS_SECONDS = 2.0
 _REQUESTS_SECONDS = 0.5
 _RETENTION_SECONDS = 3600.0
-_ONCE_FAILURES = 2
 _WATCH_SECONDS = 0.2
 
 
@@ -68,12 +71,12 @@ class Service:
         self.pipeline = pipeline
         self.once = once
         self.metrics = Metrics.create(VERSION)
-        self.queries: dict[str, QuerySupervisor] = {}
-        self.workers: dict[str, TableWorker] = {}
+        self.flow: Flow | None = None
+        self._lake = Lake.at(settings.lake)
+        self._turns: queue.SimpleQueue[Turn] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._started = threading.Event()
         self._known_stalled: set[str] = set()
-        self._referring: dict[str, list[Gate]] = {}
         self._ended = threading.Event()
         self._on_jvm_lost = on_jvm_lost
         self.health = HealthServer(
@@ -90,23 +93,22 @@ class Service:
         Raises SluiceError where the service can not start at all.
         """
         require_key(self.pipeline, self.settings.pii)
-        graph = Graph.build(self.pipeline, self.settings)
-        graph.lake.ensure_writable()
+        Graph.build(self.pipeline, self.settings)  # what is wrong with the specs is said before anything is waited for
         with self._health_served(), _signals(self.stop):
-            spark = session.build(self.settings)
-            threading.Thread(target=self._watch_jvm, args=(spark,), name="jvm", daemon=True).start()
+            tenure = take(self.settings, SERVICE, on_lost=lambda _: self.stop())
+            is_clean = False
             try:
-                graph.prepare(spark)
-                self._start(graph, spark)
-                if self.once:
-                    self._wait_until_drained()
-                else:
-                    self._stopping.wait()
-                return self._finish()
+                spark = session.build(self.settings)
+                threading.Thread(target=self._watch_jvm, args=(spark,), name="jvm", daemon=True).start()
+                try:
+                    is_clean = self._run(tenure, spark)
+                finally:
+                    self._ended.set()
+                    spark.stop()
             finally:
-                Requests(graph.lake).leave()
-                self._ended.set()
-                spark.stop()
+                # Where nothing was started, nobody can still be writing.
+                tenure.end(release=is_clean or self.flow is None)
+            return DONE if is_clean and not self._left_broken and not tenure.is_lost else FAILED
 
     def stop(self) -> None:
         """Ask for an orderly end."""
@@ -137,85 +139,72 @@ class Service:
         detail = {one.name: f"{one.state}: {one.problem}" if one.problem else one.state for one in parts}
         return Probe(all(one.state in ("running", "done") for one in parts), detail)
 
-    def _parts(self) -> list[TableWorker | QuerySupervisor]:
-        """Everything that runs, the tables before the queries that feed them."""
-        return [*self.workers.values(), *self.queries.values()]
+    def _parts(self) -> list[Part]:
+        return self.flow.parts if self.flow is not None else []
 
-    def _start(self, graph: Graph, spark: SparkSession) -> None:
-        failures = _ONCE_FAILURES if self.once else None
-        for gate in graph.gates.values():
-            gate.observers.append(self._on_judgement)
-            for other in gate.others:
-                self._referring.setdefault(other, []).append(gate)
-        for name, step in graph.below.items():
-            self.workers[name] = TableWorker(
-                step, spark, self.settings, self.metrics, self._wake_below, max_failures=failures
-            )
-        restarts = min(self.settings.max_restarts, _ONCE_FAILURES) if self.once else self.settings.max_restarts
-        for name, bronze in graph.bronze.items():
-            self.queries[name] = QuerySupervisor(
-                bronze, spark, self.settings, self.metrics, self._hand_down, once=self.once, max_restarts=restarts
-            )
-        for part in self._parts():
-            part.start()
-        threading.Thread(target=self._watch_lag, args=(graph,), name="lag", daemon=True).start()
-        self._serve_requests(graph, spark)
-        if not self.once:
-            contracts = ContractWatch(self.pipeline, graph.lake, self.queries, self.metrics)
-            self._every(_CONTRACTS_SECONDS, "contracts", contracts.look)
-        if any(retention_days(spec, self.settings) for spec in self.pipeline.tables.values()):
-            threading.Thread(target=self._watch_retention, args=(graph,), name="retention", daemon=True).start()
-        if self.settings.audit_seconds:
-            threading.Thread(target=self._watch_accounts, args=(graph,), name="audit", daemon=True).start()
-        if self.settings.reconcile_seconds:
-            threading.Thread(target=self._watch_sources, name="reconcile", daemon=True).start()
-        self._started.set()
-        log.info("service started", lake=graph.lake.root, queries=len(self.queries), tables=len(graph.tables))
+    @property
+    def _left_broken(self) -> list[str]:
+        return self.flow.broken if self.flow is not None else []
 
-    def _hand_down(self, name: str, handover: Handover | None) -> None:
-        for downstream in self.pipeline.downstreams(name):
-            if handover is None:
-                self.workers[downstream].wake()
-            else:
-                self.workers[downstream].offer(handover)
+    def _run(self, tenure: Tenure, spark: SparkSession) -> bool:
+        """Run one flow after the other, with what changes the past in between; whether all came to rest in time.
 
-    def _wake_below(self, name: str) -> None:
-        for downstream in self.pipeline.downstreams(name):
-            self.workers[downstream].wake()
-        # What is held may only have waited for rows of this table.
-        for gate in self._referring.get(name, ()):
-            for below in self.pipeline.below(gate.table.name) if gate.held is not None else ():
-                self.workers[below].wake()
+        1. Build the graph; where the lease was not let go before, raise the tables' fences first.
+        2. Start everything.
+        3. Wait for the end, or for something to be done that needs everything at rest; do it, and begin anew.
+        """
+        is_first = True
+        while True:
+            # 1
+            graph = Graph.build(self.pipeline, self.settings, lake=tenure.lake)
+            if is_first:
+                if not tenure.lease.is_clean:
+                    graph.raise_fences()
+                if resume(graph):
+                    graph = Graph.build(self.pipeline, self.settings, lake=tenure.lake)
+            graph.prepare(spark)
+            # 2
+            before, self.flow = self.flow, Flow(graph, spark, self.settings, self.metrics, once=self.once)
+            if before is not None:
+                self.flow.take_over(before)
+            self.flow.start()
+            if is_first:
+                self._watch(spark)
+                is_first = False
+            self._started.set()
+            log.info("service started", lake=graph.lake.root, queries=len(self.flow.queries), tables=len(graph.tables))
+            # 3
+            turn = self._wait(self.flow)
+            self._started.clear()
+            if turn is None:
+                return self._finish(self.flow, tenure)
+            log.info("coming to rest", action=turn.action.action)
+            interrupted = self.flow.rest(time.monotonic() + self.settings.drain_seconds)
+            turn.carry_out(graph, spark, self.settings, interrupted)
 
-    def _on_judgement(self, judgement: Judgement) -> None:
-        self.metrics.judged(judgement.table, critical=len(judgement.failures), warn=len(judgement.warnings))
+    def _wait(self, flow: Flow) -> Turn | None:
+        """Wait until the service is stopped, or with `once` until all is drained; or for a turn."""
+        while not self._stopping.is_set():
+            if self.once:
+                if flow.is_drained(_WATCH_SECONDS):
+                    return None
+                continue
+            with contextlib.suppress(queue.Empty):
+                return self._turns.get(timeout=_WATCH_SECONDS)
+        return None
 
-    def _wait_until_drained(self) -> None:
-        """Wait for the queries to end, then for each table after its upstreams; a stop is heeded meanwhile."""
-        for query in self.queries.values():
-            while not query.join(_WATCH_SECONDS):
-                if self._stopping.is_set():
-                    return
-        for worker in self.workers.values():
-            while not worker.wait_until_idle(time.monotonic() + _WATCH_SECONDS):
-                if self._stopping.is_set() or worker.state == "given up":
-                    break
-
-    def _finish(self) -> int:
-        """Drain within the deadline: first the queries, then the tables, each in the order of the flow."""
+    def _finish(self, flow: Flow, tenure: Tenure) -> bool:
+        """Drain within the deadline, at once where the lease is lost; whether nothing had to be interrupted."""
         self._stopping.set()
-        log.info("stopping", drain_seconds=self.settings.drain_seconds)
-        deadline = time.monotonic() + self.settings.drain_seconds
-        broken = [one.name for one in self._parts() if one.state in ("failed", "given up")]
-        for query in self.queries.values():
-            query.drain()
-        interrupted = [name for name, query in self.queries.items() if not query.stop(deadline)]
-        interrupted += [name for name, worker in self.workers.items() if not worker.stop(deadline)]
-        if broken or interrupted:
+        drain_seconds = 0.0 if tenure.is_lost else self.settings.drain_seconds
+        log.info("stopping", drain_seconds=drain_seconds)
+        broken = flow.broken
+        interrupted = flow.rest(time.monotonic() + drain_seconds)
+        if broken or interrupted or tenure.is_lost:
             log.error("stopped", broken=broken, interrupted=interrupted)
-            return 1
-        log.info("stopped")
-        return 0
+        else:
+            log.info("stopped")
+        return not interrupted
 
     def _watch_jvm(self, spark: SparkSession) -> None:
         """Without its JVM nothing here can go on or be brought to an end: by default leave, as after a SIGKILL."""
@@ -227,19 +216,36 @@ class Service:
             log.error("the JVM ended", exit_code=gateway.proc.returncode, remedy="Start again: nothing is lost.")
             self._on_jvm_lost()
 
-    def _serve_requests(self, graph: Graph, spark: SparkSession) -> None:
-        """Say that this service runs, and carry out what is asked of it."""
-        requests = Requests(graph.lake)
-        requests.announce()
-        operations = Operations(graph, spark, self.queries, self._wake_below)
-        self._every(HEARTBEAT_SECONDS, "presence", requests.announce)
+    def _watch(self, spark: SparkSession) -> None:
+        """Start what runs beside the data path, for as long as the service does."""
+        settings = self.settings
+        operations = Operations(self._lake, self._flow, spark, settings, None if self.once else self._turns.put)
         self._every(_REQUESTS_SECONDS, "requests", operations.serve)
+        brokers = Brokers(settings.kafka)
+        self._every(_LAG_SECONDS, "lag", lambda: self._measure_lag(brokers))
+        self._every(_HORIZON_SECONDS, "horizons", lambda: watch_horizons(self._flow().graph, brokers, self.metrics))
+        if not self.once:
+            contracts = ContractWatch(self.pipeline, self._lake, lambda: self._flow().queries, self.metrics)
+            self._every(_CONTRACTS_SECONDS, "contracts", contracts.look)
+        if any(retention_days(spec, settings) for spec in self.pipeline.tables.values()):
+            self._every(_RETENTION_SECONDS, "retention", self._expire_lanes, at_once=True)
+        if settings.audit_seconds:
+            self._every(settings.audit_seconds, "audit", self._audit)
+        if settings.reconcile_seconds:
+            self._every(settings.reconcile_seconds, "reconcile", self._reconcile)
 
-    def _every(self, seconds: float, name: str, act: Callable[[], None]) -> None:
+    def _flow(self) -> Flow:
+        if self.flow is None:
+            raise NotStarted
+        return self.flow
+
+    def _every(self, seconds: float, name: str, act: Callable[[], None], *, at_once: bool = False) -> None:
         """Act again and again in a thread of its own, whatever fails, until the service stops."""
 
         def keep_on() -> None:
-            while not self._stopping.wait(seconds):
+            wait = 0.0 if at_once else seconds
+            while not self._stopping.wait(wait):
+                wait = seconds
                 try:
                     act()
                 except Exception as error:  # noqa: BLE001 - what is beside the data path never ends it
@@ -247,30 +253,24 @@ class Service:
 
         threading.Thread(target=keep_on, name=name, daemon=True).start()
 
-    def _watch_lag(self, graph: Graph) -> None:
-        brokers = Brokers(self.settings.kafka)
-        while not self._stopping.wait(_LAG_SECONDS):
-            for name, step in graph.bronze.items():
-                for partition, records in (lag_of(step, brokers) or {}).items():
-                    self.metrics.lag(name, step.spec.source.topic, partition, records)
-        brokers.close()
+    def _measure_lag(self, brokers: Brokers) -> None:
+        for name, step in self._flow().graph.bronze.items():
+            if step.spec.source.jdbc is not None:
+                continue
+            for partition, records in (lag_of(step, brokers) or {}).items():
+                self.metrics.lag(name, step.spec.source.topic, partition, records)
 
-    def _watch_retention(self, graph: Graph) -> None:
-        """Let error lanes go of what they have kept for long enough, now and once an hour."""
-        while not self._stopping.is_set():
-            expire_lanes(graph.lake, self.pipeline, self.settings, datetime.now(UTC).date())
-            self._stopping.wait(_RETENTION_SECONDS)
+    def _expire_lanes(self) -> None:
+        """Let error lanes go of what they have kept for long enough."""
+        expire_lanes(self._lake, self.pipeline, self.settings, datetime.now(UTC).date())
 
-    def _watch_accounts(self, graph: Graph) -> None:
-        """Audit the bronze tables, every `audit_seconds`."""
-        while not self._stopping.wait(self.settings.audit_seconds):
-            audit_tables(graph.lake, graph.bronze, self.metrics, self._stopping.is_set)
+    def _audit(self) -> None:
+        """Audit the bronze tables."""
+        audit_tables(self._lake, self._flow().graph.bronze, self.metrics, self._stopping.is_set)
 
-    def _watch_sources(self) -> None:
-        """Reconcile silver with its sources, every `reconcile_seconds`."""
-        stopping = self._stopping
-        while not stopping.wait(self.settings.reconcile_seconds):
-            watch_sources(self.pipeline, self.settings, self.metrics, stopping.wait, stopping.is_set)
+    def _reconcile(self) -> None:
+        """Reconcile silver with its sources."""
+        watch_sources(self.pipeline, self.settings, self.metrics, self._stopping.wait, self._stopping.is_set)
 
     @contextlib.contextmanager
     def _health_served(self) -> Iterator[None]:

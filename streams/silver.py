@@ -14,6 +14,9 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
 from checkpoints import ledger
+from checkpoints.commits import CommitLog
+from checkpoints.effective import taken_back
+from checkpoints.failpoints import reach
 from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry
 from schemas import columns as c
@@ -34,7 +37,7 @@ from streams.driver_changes import DriverChanges
 from streams.handover import Handover
 from streams.history import HistoryRows
 from streams.late_changes import Deletions, newest_deletions
-from streams.steps import StepOutcome, commit_for, commit_nothing, entry_for, pending
+from streams.steps import Again, StepOutcome, commit_for, commit_nothing, entry_for, once_more, pending
 
 OnRejects = Callable[[Rows | None], None]
 """What is done with the changes that the table does not take; called with None where there are none."""
@@ -107,6 +110,11 @@ class ChangeStep:
 
         return of
 
+    def raise_fence(self) -> None:
+        """Keep holders of the lease before this one from writing tombstones; see sinks/fence.py."""
+        if isinstance(self._rows, CurrentRows):
+            self._rows.tombstones.raise_fence()
+
     def look_again(self) -> None:
         """Take nothing for known of the rows: somebody else has written some."""
         if isinstance(self._rows, CurrentRows):
@@ -123,30 +131,40 @@ class ChangeStep:
     def _in_driver(self) -> DriverChanges:
         return DriverChanges(self.spec, self.rules, self.changes, self._rest)
 
-    def run(self, spark: SparkSession, handover: Handover | None) -> StepOutcome | None:
-        """Consume what bronze has beyond the table's position; harmless to repeat.
+    def run(self, spark: SparkSession, handover: Handover | None, again: Again | None = None) -> StepOutcome | None:
+        """Consume what bronze has beyond the table's position, or versions before it `again`; harmless to repeat.
 
         1. Choose: the rows in hand where they are just what comes next, else the feed up to bronze's newest version.
+           Where bronze was rewound on the way, the feed has rows that are gone again: all that it holds is taken.
         2. Make changes of them, and keep aside those that the table can not take.
         3. MERGE, with the position, in one commit.
         """
         with self.table.lock:
             # 1
-            todo = pending(self.table, self.upstream, self.label)
+            todo = (
+                pending(self.table, self.upstream, self.label)
+                if again is None
+                else once_more(self.table, self.upstream, self.label, again)
+            )
             if todo.is_empty:
                 return None
             rows: Rows
-            if handover is not None and handover.version == todo.position + 1:
+            if again is None and handover is not None and handover.version == todo.position + 1:
                 todo = replace(todo, to=handover.version)
                 rows = handover.rows.rows
                 entry = entry_for(self.table, self.label, "memory", handover.clock, [todo])
             else:
-                clock = ledger.clock_at(self.upstream.handle(), todo.to)
+                clock = ledger.clock_at(self.upstream.handle(), todo.until)
                 if not todo.wrote_rows():
-                    return commit_nothing(self.table, clock, [todo])
-                feed = self.upstream.changes(spark, todo.position + 1, todo.to, self.small_batch_rows)
-                rows = _inserted(feed.rows)
-                entry = entry_for(self.table, self.label, "feed", clock, [todo])
+                    return commit_nothing(self.table, clock, [todo]) if again is None else None
+                label: Literal["merge", "history", "replay"] = self.label if again is None else "replay"
+                if taken_back(CommitLog(self.lake, self.upstream.name), todo.position + 1, todo.until):
+                    rows = self.upstream.read(spark, todo.until)
+                    entry = entry_for(self.table, label, "full", clock, [todo])
+                else:
+                    feed = self.upstream.changes(spark, todo.position + 1, todo.until, self.small_batch_rows)
+                    rows = _inserted(feed.rows)
+                    entry = entry_for(self.table, label, "feed", clock, [todo])
             # 2, 3
             folder = lane.folder(self.lake, self.table.name, entry.run_date, entry.run_id)
 
@@ -192,6 +210,7 @@ class ChangeStep:
             self.table.add_columns(change_columns(schema, self.spec), commit.entry.clock)
         summary = compute.row(_SUMMARY, {_CHANGES: changes})
         entry = commit.entry
+        reach("silver.before_lane", self.table.name)
         on_rejects(
             compute.sql(_rejects(compute.dialect, self.table.name, entry), {_CHANGES: changes})
             if summary["rejected"]

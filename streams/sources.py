@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, TopicDescription  # type: ignore[attr-defined]
 from pyspark.sql import DataFrame, SparkSession
 
+from schemas.errors import SluiceError
 from schemas.settings import KafkaSettings, Settings
 from schemas.spec import BronzeSpec
 
+_EARLIEST = -2
+"""In Spark's JSON of offsets: from the beginning of the partition."""
 
-def kafka_stream(spark: SparkSession, settings: Settings, spec: BronzeSpec) -> DataFrame:
+
+def kafka_stream(
+    spark: SparkSession, settings: Settings, spec: BronzeSpec, offsets: Mapping[int, int] | None = None
+) -> DataFrame:
     """The records of a topic: `key`, `value` BINARY, `topic`, `partition`, `offset`, `timestamp`, `headers`.
 
-    Records of aborted transactions are never seen, and a range that the topic no longer has is an error.
+    Records of aborted transactions are never seen, and a range that the topic no longer has is an error. A query that
+    has no checkpoint yet begins at `offsets`, which name every partition of the topic; without, where its spec says.
     https://spark.apache.org/docs/4.1.1/streaming/structured-streaming-kafka-integration.html
     """
     options = {
         "subscribe": spec.source.topic,
-        "startingOffsets": spec.source.starting_offsets,
+        "startingOffsets": spec.source.starting_offsets if offsets is None else _as_json(spec.source.topic, offsets),
         "maxOffsetsPerTrigger": str(settings.max_offsets_per_trigger),
         "includeHeaders": "true",
         "failOnDataLoss": "true",
@@ -28,6 +38,24 @@ def kafka_stream(spark: SparkSession, settings: Settings, spec: BronzeSpec) -> D
         **{f"kafka.{name}": value for name, value in _java_client(settings.kafka).items()},
     }
     return spark.readStream.format("kafka").options(**options).load()
+
+
+def read_topic(spark: SparkSession, settings: Settings, topic: str, ranges: Mapping[int, tuple[int, int]]) -> DataFrame:
+    """The records of these ranges of a topic, the end of each not included; the same columns."""
+    options = {
+        "assign": json.dumps({topic: sorted(ranges)}),
+        "startingOffsets": _as_json(topic, {one: first for one, (first, _) in ranges.items()}),
+        "endingOffsets": _as_json(topic, {one: end for one, (_, end) in ranges.items()}),
+        "includeHeaders": "true",
+        "failOnDataLoss": "true",
+        "kafka.isolation.level": "read_committed",
+        **{f"kafka.{name}": value for name, value in _java_client(settings.kafka).items()},
+    }
+    return spark.read.format("kafka").options(**options).load()
+
+
+def _as_json(topic: str, offsets: Mapping[int, int]) -> str:
+    return json.dumps({topic: {str(partition): offset for partition, offset in sorted(offsets.items())}})
 
 
 def _java_client(kafka: KafkaSettings) -> dict[str, str]:
@@ -66,13 +94,39 @@ def _python_client(kafka: KafkaSettings) -> dict[str, str | int | float | bool]:
     return options
 
 
+@dataclass(frozen=True)
+class TopicBounds:
+    """What a topic is and has: its id, and by partition the first offset and the one that the next record gets."""
+
+    topic: str
+    id: str
+    partitions: Mapping[int, tuple[int, int]]
+
+    def first(self, partition: int) -> int:
+        """The first offset that the partition still has."""
+        return self.partitions[partition][0]
+
+    def end(self, partition: int) -> int:
+        """The offset that its next record gets."""
+        return self.partitions[partition][1]
+
+
+class TopicNotRead(SluiceError):
+    """The brokers did not say what a topic is or has."""
+
+    def __init__(self, topic: str, servers: str, why: str) -> None:
+        self.topic, self.servers, self.why = topic, servers, why
+        super().__init__(f"Topic {topic} at {servers} can not be asked: {why}. See `kafka.bootstrap_servers`.")
+
+
 class Brokers:
-    """What the service asks the brokers: whether a topic is there, and where it ends."""
+    """What the service asks the brokers: whether a topic is there, what it is, and from where to where it reaches."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self._options = {**_python_client(kafka), "log_level": 0, "socket.timeout.ms": 5000}
         self._servers = kafka.bootstrap_servers
         self._consumer: Consumer | None = None
+        self._admin: AdminClient | None = None
 
     def reachable(self, timeout_seconds: float = 3.0) -> bool:
         """Whether the brokers answer."""
@@ -100,16 +154,86 @@ class Brokers:
 
         `partitions` are those already known; new ones are found. Raises KafkaException where the brokers do not answer.
         """
-        if self._consumer is None:
-            self._consumer = Consumer({**self._options, "group.id": "sluice-lag", "enable.auto.commit": False})
-        metadata = self._consumer.list_topics(topic, timeout=timeout_seconds).topics[topic]
+        consumer = self._asking()
+        metadata = consumer.list_topics(topic, timeout=timeout_seconds).topics[topic]
         return {
-            partition: self._consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout_seconds)[1]
+            partition: consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout_seconds)[1]
             for partition in sorted({*partitions, *metadata.partitions})
         }
 
+    def bounds(self, topic: str, timeout_seconds: float = 10.0) -> TopicBounds:
+        """What a topic is and has now; raises TopicNotRead where the brokers do not answer or it is not there."""
+        try:
+            described = self._described(topic, timeout_seconds)
+            consumer = self._asking()
+            found = {
+                one.id: consumer.get_watermark_offsets(TopicPartition(topic, one.id), timeout_seconds)
+                for one in described.partitions
+            }
+        except KafkaException as error:
+            raise TopicNotRead(topic, self._servers, error.args[0].str()) from error
+        return TopicBounds(topic, str(described.topic_id), found)
+
+    def topic_id(self, topic: str, timeout_seconds: float = 10.0) -> str:
+        """What a topic is beyond its name; raises TopicNotRead."""
+        try:
+            return str(self._described(topic, timeout_seconds).topic_id)
+        except KafkaException as error:
+            raise TopicNotRead(topic, self._servers, error.args[0].str()) from error
+
+    def _described(self, topic: str, timeout_seconds: float) -> TopicDescription:
+        if self._admin is None:
+            self._admin = AdminClient(self._options)
+        asked = self._admin.describe_topics(TopicCollection([topic]), request_timeout=timeout_seconds)
+        found: TopicDescription = asked[topic].result()
+        return found
+
+    def offsets_at(self, bounds: TopicBounds, at: datetime, timeout_seconds: float = 10.0) -> dict[int, int]:
+        """Partition -> the first offset whose record is not older than a time; the end where there is none.
+
+        Raises TopicNotRead.
+        """
+        millis = int(at.timestamp() * 1000)
+        asked = [TopicPartition(bounds.topic, partition, millis) for partition in sorted(bounds.partitions)]
+        try:
+            found = self._asking().offsets_for_times(asked, timeout=timeout_seconds)
+        except KafkaException as error:
+            raise TopicNotRead(bounds.topic, self._servers, error.args[0].str()) from error
+        return {one.partition: one.offset if one.offset >= 0 else bounds.end(one.partition) for one in found}
+
+    def written_at(self, topic: str, partition: int, offset: int, timeout_seconds: float = 10.0) -> datetime | None:
+        """When the record at an offset, or the next that is there, was written; None where none comes in time."""
+        consumer = Consumer({**self._options, "group.id": "sluice-look", "enable.auto.commit": False})
+        try:
+            consumer.assign([TopicPartition(topic, partition, offset)])
+            record = consumer.poll(timeout_seconds)
+            if record is None or record.error() is not None:
+                return None
+            return datetime.fromtimestamp(record.timestamp()[1] / 1000, UTC)
+        finally:
+            consumer.close()
+
+    def retention_seconds(self, topic: str, timeout_seconds: float = 10.0) -> float | None:
+        """How long the topic keeps records, by its setting; None where for ever, or where only compaction takes any.
+
+        Raises KafkaException, also where this user may not ask.
+        """
+        client = AdminClient(self._options)
+        resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
+        found = client.describe_configs([resource], request_timeout=timeout_seconds)[resource].result()
+        if "delete" not in found["cleanup.policy"].value:
+            return None
+        millis = int(found["retention.ms"].value)
+        return None if millis < 0 else millis / 1000
+
+    def _asking(self) -> Consumer:
+        if self._consumer is None:
+            self._consumer = Consumer({**self._options, "group.id": "sluice-lag", "enable.auto.commit": False})
+        return self._consumer
+
     def close(self) -> None:
-        """Close the connection that end offsets are asked over."""
+        """Close the connections that are kept open."""
+        self._admin = None
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
@@ -17,6 +17,8 @@ from sinks.commit import Commit
 from sinks.table import Table
 from streams.handover import Handover
 
+REPLAY = "replay"
+
 CREATED = 0
 """The version that creates a table and holds no rows: where a table that has consumed nothing stands."""
 
@@ -27,6 +29,10 @@ class StepOutcome:
 
     entry: LedgerEntry
     version: int
+
+
+Again = Mapping[str, tuple[int, int]]
+"""Upstream -> the first and the last of its versions that are taken up once more; those that were consumed count."""
 
 
 class Step(Protocol):
@@ -46,15 +52,19 @@ class Step(Protocol):
     def prepare(self, spark: SparkSession) -> None:
         """Create the table where it is missing, and check that it fits its spec."""
 
-    def run(self, spark: SparkSession, handover: Handover | None) -> StepOutcome | None:
-        """Bring the table up to its upstreams; None where it was already."""
+    def run(self, spark: SparkSession, handover: Handover | None, again: Again | None = None) -> StepOutcome | None:
+        """Bring the table up to its upstreams; None where it was already.
+
+        With `again`, take these versions up once more instead; positions stay where they are.
+        """
 
 
 @dataclass(frozen=True)
 class Pending:
     """What a table has still to consume of one upstream: the versions after `position`, up to `to`.
 
-    `is_first` says that the table has consumed nothing of it yet.
+    `is_first` says that the table has consumed nothing of it yet. Where versions are taken up once more, `last` is the
+    last of them, `to` the one that the table stands at, and `mark` what is kept under `app` for it.
     """
 
     upstream: Table
@@ -62,15 +72,27 @@ class Pending:
     position: int
     to: int
     is_first: bool
+    last: int = CREATED
+    mark: int | None = None
+
+    @property
+    def until(self) -> int:
+        """The last version whose changes are taken up."""
+        return self.to if self.mark is None else self.last
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to consume."""
-        return self.position == self.to
+        return self.position >= self.until
+
+    @property
+    def keeps(self) -> int:
+        """What is kept of it, under `app`."""
+        return self.to if self.mark is None else self.mark
 
     def wrote_rows(self) -> bool:
         """Whether any of it may have changed rows; False only where the ledger is sure."""
-        return not self.is_empty and ledger.rows_between(self.upstream.handle(), self.position + 1, self.to) != 0
+        return not self.is_empty and ledger.rows_between(self.upstream.handle(), self.position + 1, self.until) != 0
 
 
 Ready = Callable[[str, SparkSession], int | None]
@@ -97,9 +119,23 @@ def pending(table: Table, upstream: Table, step: str, ready: int | None = None) 
     return Pending(upstream, app, begun, to, is_first=position is None)
 
 
+def once_more(table: Table, upstream: Table, step: str, again: Again) -> Pending:
+    """What `table` has consumed of `upstream` and takes up again; nothing of one that is not named.
+
+    It has a mark of its own, so that a commit of Spark's has something to move.
+    """
+    at = pending(table, upstream, step)
+    first, last = again.get(upstream.name, (at.position + 1, at.position))
+    app = app_id(upstream.source_name(), REPLAY, table.generation())
+    mark = (table.position(app) or 0) + 1
+    return Pending(
+        upstream, app, max(first, 1) - 1, at.position, is_first=False, last=min(last, at.position), mark=mark
+    )
+
+
 def entry_for(
     table: Table,
-    step: Literal["merge", "history", "refresh", "position", "redrive"],
+    step: Literal["merge", "history", "refresh", "position", "redrive", "replay"],
     source: Literal["memory", "feed", "full", "lane"],
     clock: datetime,
     consumed: Sequence[Pending],
@@ -112,13 +148,19 @@ def entry_for(
     return LedgerEntry(
         table=table.name,
         step=step,
-        run_id=ledger.run_id(table.name, generation, *(f"{one.upstream.name}@{one.position}" for one in consumed)),
+        run_id=ledger.run_id(table.name, generation, *(_begins(one) for one in consumed)),
         clock=clock,
         generation=generation,
         engine="none",
         source=source,
-        upstreams={one.upstream.name: (one.position, one.to) for one in consumed},
+        upstreams={one.upstream.name: (one.position, one.to) for one in consumed if one.mark is None},
+        replayed={one.upstream.name: (one.position + 1, one.last) for one in consumed if one.mark is not None},
     )
+
+
+def _begins(one: Pending) -> str:
+    again = "" if one.mark is None else f"-{one.last} again"
+    return f"{one.upstream.name}@{one.position}{again}"
 
 
 def commit_nothing(table: Table, clock: datetime, consumed: Sequence[Pending]) -> StepOutcome:
@@ -129,4 +171,4 @@ def commit_nothing(table: Table, clock: datetime, consumed: Sequence[Pending]) -
 
 def commit_for(entry: LedgerEntry, consumed: Sequence[Pending]) -> Commit:
     """The commit that moves the position in each upstream that was consumed."""
-    return Commit({one.app: one.to for one in consumed if not one.is_empty}, entry)
+    return Commit({one.app: one.keeps for one in consumed if not one.is_empty}, entry)

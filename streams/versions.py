@@ -21,7 +21,18 @@ from sinks.table import Table
 from streams.compute import Compute, InDriver, InSpark, Rows
 from streams.handover import Handover
 from streams.scd2 import broken_keys, own_columns, surrogate_key, versions
-from streams.steps import Pending, Ready, StepOutcome, all_there_is, commit_for, commit_nothing, entry_for, pending
+from streams.steps import (
+    Again,
+    Pending,
+    Ready,
+    StepOutcome,
+    all_there_is,
+    commit_for,
+    commit_nothing,
+    entry_for,
+    once_more,
+    pending,
+)
 
 _FEED, _KEYS, _HISTORY, _NEW, _OLD, _DIFFERENCE = (
     "feed",
@@ -76,8 +87,8 @@ class VersionsStep:
         del spark
         self.table.ensure(self._columns(), self.spec.partition_by, additive=True)
 
-    def run(self, spark: SparkSession, handover: Handover | None) -> StepOutcome | None:
-        """Work out the versions of the keys that changed; harmless to repeat.
+    def run(self, spark: SparkSession, handover: Handover | None, again: Again | None = None) -> StepOutcome | None:
+        """Work out the versions of the keys that changed, or did in versions before `again`; harmless to repeat.
 
         1. Fix the version of the history that is read, as far as its gate has let it through.
         2. Take the keys of the changes; all keys where the table has consumed nothing yet, or a change without a key
@@ -88,20 +99,25 @@ class VersionsStep:
         del handover
         with self.table.lock:
             # 1
-            todo = pending(self.table, self.history, self.label, self.ready(self.history.name, spark))
+            todo = (
+                pending(self.table, self.history, self.label, self.ready(self.history.name, spark))
+                if again is None
+                else once_more(self.table, self.history, self.label, again)
+            )
             if todo.is_empty:
                 return None
-            clock = ledger.clock_at(self.history.handle(), todo.to)
+            clock = ledger.clock_at(self.history.handle(), todo.until)
             if not todo.wrote_rows():
-                return commit_nothing(self.table, clock, [todo])
+                return commit_nothing(self.table, clock, [todo]) if again is None else None
             # 2
-            feed = self.history.changes(spark, todo.position + 1, todo.to, self.small_batch_rows).rows
+            feed = self.history.changes(spark, todo.position + 1, todo.until, self.small_batch_rows).rows
             compute = self._place(spark, feed)
             keys = self._keys(compute, feed)
             if todo.is_first or self._touches_all(compute, keys):
                 keys = None
                 compute = self._place(spark, None)
-            entry = entry_for(self.table, self.label, "full" if keys is None else "feed", clock, [todo])
+            label: Literal["refresh", "replay"] = self.label if again is None else "replay"
+            entry = entry_for(self.table, label, "full" if keys is None else "feed", clock, [todo])
             self.table.add_columns(self._columns(), clock)
             # 3
             history = self._history(compute, keys, todo.to)

@@ -44,6 +44,12 @@ def write(lake: Lake, path: str, rejected: pa.Table) -> None:
     filesystem.move(f"{inner}/_{_FILE}", f"{inner}/{_FILE}")
 
 
+def exists(lake: Lake, path: str) -> bool:
+    """Whether there is such a folder."""
+    filesystem, inner = lake.filesystem(path)
+    return bool(filesystem.get_file_info(inner).type == fs.FileType.Directory)
+
+
 def clear(lake: Lake, path: str) -> None:
     """Remove the folder where an earlier attempt of the batch left one; nothing where it did not."""
     filesystem, inner = lake.filesystem(path)

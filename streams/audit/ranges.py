@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from checkpoints.audit_state import Difference, GenerationEnds
+from checkpoints.effective import read_by
 from checkpoints.ledger import LedgerEntry
 from checkpoints.spans import NONE, Spans
 from sinks.holdings import Partition
@@ -27,7 +28,7 @@ class Ranges:
         batch_id = entry.batch_id if entry.batch_id is not None else -1
         held = self.generations.get(entry.generation)
         if held is None:
-            held = self.generations[entry.generation] = GenerationEnds(batch_id=batch_id)
+            held = self.generations[entry.generation] = GenerationEnds(batch_id=batch_id, epoch=entry.epoch)
         elif batch_id != held.batch_id + 1:
             yield self._jump(version, entry, held.batch_id)
         for topic, partitions in entry.offsets.items():
@@ -84,11 +85,11 @@ class Ranges:
 
 
 def spans_of(entry: LedgerEntry) -> dict[Partition, Spans]:
-    """The ranges that a batch read, by partition."""
+    """The offsets that a batch accounts for, by partition; some of its partitions may have none."""
     return {
-        (topic, partition): Spans.between(start, end)
-        for topic, partitions in entry.offsets.items()
-        for partition, (start, end) in partitions.items()
+        (topic, partition): spans
+        for topic, partitions in read_by(entry).items()
+        for partition, spans in partitions.items()
     }
 
 
@@ -102,10 +103,11 @@ def covered(ends: GenerationEnds) -> dict[Partition, Spans]:
 
 
 def shared(generations: Mapping[int, GenerationEnds]) -> dict[Partition, Spans]:
-    """The offsets that more than one generation has read, by partition."""
+    """The offsets that more than one generation of the newest epoch has read, by partition."""
     seen: dict[Partition, Spans] = {}
     both: dict[Partition, Spans] = {}
-    for ends in generations.values():
+    newest = max((ends.epoch for ends in generations.values()), default=0)
+    for ends in (one for one in generations.values() if one.epoch == newest):
         for partition, spans in covered(ends).items():
             common = seen.get(partition, NONE) & spans
             if common:

@@ -9,6 +9,7 @@ from checkpoints import ledger
 from checkpoints import offsets as offset_log
 from checkpoints.audit_state import AuditState, Difference, Totals
 from checkpoints.commits import CommitLog, LogCommit
+from checkpoints.effective import taken_back
 from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry
 from checkpoints.spans import NONE, Spans
@@ -89,7 +90,8 @@ class AuditRun:
             displaced = {run_id for run_id, version in self._steps if self._rows.is_displaced(self._commit(version))}
             self._rows.look_elsewhere(self._touched | displaced)
         # 4
-        places = Places(self._table, self._redrives(), self._read_again())
+        epoch = max((ends.epoch for ends in self.ranges.generations.values()), default=0)
+        places = Places(self._table, self._redrives(), self._read_again(), epoch)
         old = {key: folder for key, folder in folders.items() if key[1] not in runs}
         reviewed = LaneReview({}, {})
         if self._before is not None:
@@ -113,7 +115,12 @@ class AuditRun:
         return self._before is None and self._since is None
 
     def _follow_log(self) -> None:
+        undone = taken_back(self._log, self._first, self.version, by_rewinds=True)
+        if self._before is not None and self._reaches_before(undone):
+            raise UnknownState
         for commit in self._log.between(self._first, self.version):
+            if commit.version in undone:
+                continue
             self._replay.take(commit)
             entry = step_of(commit, self._table)
             if entry is None or (self._since is not None and entry.clock < self._since):
@@ -126,6 +133,11 @@ class AuditRun:
             self._count(entry)
             for partition, spans in spans_of(entry).items():
                 self._read_now[partition] = self._read_now.get(partition, NONE) | spans
+
+    def _reaches_before(self, undone: set[int]) -> bool:
+        """Whether a rewind took back what an earlier audit has seen."""
+        commits = (self._log.read(version) for version in undone)
+        return any(one is not None and one.restored is not None and one.restored < self._first - 1 for one in commits)
 
     def _count(self, entry: LedgerEntry) -> None:
         width = sum(len(spans) for spans in spans_of(entry).values())

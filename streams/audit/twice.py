@@ -16,13 +16,17 @@ class Places:
     """Sees that each of these offsets is in one row, and that each re-driven one is in a lane.
 
     `redriven` are the redrives to check with their rows, `shared` the offsets that several generations have read.
-    Every batch that may hold one of them is shown to `visit`, in any order, and to it once.
+    Every batch that may hold one of them is shown to `visit`, in any order, and to it once. `epoch` is the newest one.
     """
 
     def __init__(
-        self, table: str, redriven: list[tuple[int, LedgerEntry, Held]], shared: Mapping[Partition, Spans]
+        self,
+        table: str,
+        redriven: list[tuple[int, LedgerEntry, Held]],
+        shared: Mapping[Partition, Spans],
+        epoch: int = 0,
     ) -> None:
-        self._table = table
+        self._table, self._epoch = table, epoch
         self._redriven = redriven
         self._in_lane: dict[Partition, Spans] = {}
         self._seen: dict[Partition, Spans] = {}
@@ -43,7 +47,8 @@ class Places:
     ) -> Iterator[Difference]:
         """A batch or a redrive with its rows and lane records; the offsets that one visited before holds as well."""
         name = name_of(entry)
-        for partition, held in rows.items():
+        # The same offset of another epoch is another record.
+        for partition, held in rows.items() if entry.epoch == self._epoch else ():
             mine = held.offsets & self.wanted.get(partition, NONE)
             if not mine:
                 continue

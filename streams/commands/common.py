@@ -76,6 +76,18 @@ def settings_of(config: Path | None, overrides: list[str] | None) -> Settings:
     return settings
 
 
+def agreed(question: str = "Go on?") -> bool:
+    """Ask a person; where nobody answers, as in a script without --yes, that is a no."""
+    try:
+        yes = typer.confirm(question)
+    except typer.Abort:
+        out.print()
+        yes = False
+    if not yes:
+        err.print("Nothing was done.", highlight=False)
+    return yes
+
+
 def counted(number: int, noun: str) -> str:
     """`1 table`, `2 tables`."""
     return f"{number} {noun}{'' if number == 1 else 's'}"

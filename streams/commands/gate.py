@@ -7,14 +7,26 @@ import json
 from typing import Annotated, Any, Literal
 
 import typer
+from pyspark.sql import SparkSession
 
-from checkpoints.lake import Lake
-from checkpoints.requests import Decide, Requests
+from checkpoints.requests import Author, Decide
 from schemas.loader import load
 from schemas.settings import Settings
-from streams.commands.asking import ask
-from streams.commands.common import DONE, FAILED, ConfigOption, SetOption, counted, err, out, reporting, settings_of
+from streams.commands.asking import carried_out, drive
+from streams.commands.common import (
+    DONE,
+    FAILED,
+    ConfigOption,
+    SetOption,
+    agreed,
+    counted,
+    err,
+    out,
+    reporting,
+    settings_of,
+)
 from streams.commands.errors import JsonOption
+from streams.graph import Graph
 from streams.quality.account import GateAccount, accounts_of
 from streams.quality.errors import NotHeld
 
@@ -91,8 +103,6 @@ def discard(
 
 
 def _accounts(settings: Settings, table: str | None) -> list[GateAccount]:
-    from streams.graph import Graph
-
     return list(accounts_of(Graph.build(load(settings.pipeline), settings, decodes=False), table))
 
 
@@ -118,8 +128,7 @@ def _decided(
     out.print(effect, markup=False, highlight=False, soft_wrap=True)
     if dry_run:
         return DONE
-    if not yes and not typer.confirm("Go on?"):
-        err.print("Nothing was done.", highlight=False)
+    if not (yes or agreed()):
         return FAILED
     done = _carried_out(settings, Decide(decision=decision, table=table, who=who or getpass.getuser(), why=why))
     what = "released" if decision == "release" else "discarded"
@@ -135,23 +144,14 @@ def _decided(
 
 
 def _carried_out(settings: Settings, decision: Decide) -> dict[str, Any]:
-    requests = Requests(Lake.at(settings.lake))
-    return ask(requests, decision) if requests.service() is not None else _by_itself(settings, decision)
+    def work(graph: Graph, spark: SparkSession | None) -> dict[str, Any]:
+        from streams.acts.carry_out import written_down
+        from streams.quality.decide import decide
 
-
-def _by_itself(settings: Settings, decision: Decide) -> dict[str, Any]:
-    from streams import session
-    from streams.graph import Graph
-    from streams.quality.decide import decide
-
-    pipeline = load(settings.pipeline)
-    graph = Graph.build(pipeline, settings)
-    spark = session.build(settings)
-    try:
-        graph.prepare(spark)
-        done = decide(graph, spark, decision)
-        for name in pipeline.below(decision.table):
-            graph.below[name].run(spark.newSession(), None)
+        assert spark is not None  # noqa: S101 - the graph is prepared
+        done = written_down(graph, decision, author, lambda: decide(graph, spark, decision))
+        drive(graph, spark, graph.pipeline.below(decision.table))
         return done
-    finally:
-        spark.stop()
+
+    author = Author.here(decision.who)
+    return carried_out(settings, decision, author, work)

@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import typer
+from pyspark.sql import SparkSession
 
-from checkpoints.lake import Lake
-from checkpoints.requests import Admit, Redrive, Requests
-from schemas.loader import load
+from checkpoints.requests import Admit, Author, Redrive
 from schemas.settings import Settings
-from streams.commands.asking import ask
+from streams.commands.asking import carried_out, drive, service_runs
 from streams.commands.common import DONE, FAILED, ConfigOption, SetOption, counted, err, out, reporting, settings_of
 from streams.commands.errors import JsonOption, RuleOption, SinceOption
 from streams.commands.since import parse_since
+from streams.graph import Graph
 
 TableOption = Annotated[str, typer.Option("--table", metavar="TABLE", help="The table whose lane it is.")]
 
@@ -50,11 +50,10 @@ def redrive(
 def admit(table: TableOption, config: ConfigOption = None, set_: SetOption = None) -> int:
     """Let the batch that the circuit breaker holds back go on, with all its rejects to the error lane."""
     settings = settings_of(config, set_)
-    requests = Requests(Lake.at(settings.lake))
-    if requests.service() is None:
+    if not service_runs(settings):
         err.print("No service runs on this lake, so no batch is held back.", highlight=False)
         return FAILED
-    done = ask(requests, Admit(table=table))
+    done = carried_out(settings, Admit(table=table), Author.here(), lambda *_: {"admitted": False})
     if not done["admitted"]:
         err.print(f"{table} holds no batch back.", highlight=False)
         return FAILED
@@ -63,29 +62,24 @@ def admit(table: TableOption, config: ConfigOption = None, set_: SetOption = Non
 
 
 def _asked(settings: Settings, request: Redrive) -> dict[str, Any]:
-    requests = Requests(Lake.at(settings.lake))
-    if requests.service() is not None:
-        return ask(requests, request)
-    return _by_itself(settings, request)
+    def work(graph: Graph, spark: SparkSession | None) -> dict[str, Any]:
+        from streams.acts.carry_out import written_down
+        from streams.redrive import redrive
 
+        assert spark is not None  # noqa: S101 - the graph is prepared
 
-def _by_itself(settings: Settings, request: Redrive) -> dict[str, Any]:
-    from streams import session
-    from streams.graph import Graph
-    from streams.redrive import redrive
+        def do() -> dict[str, Any]:
+            return redrive(graph, spark, request).to_json()
 
-    pipeline = load(settings.pipeline)
-    graph = Graph.build(pipeline, settings)
-    spark = session.build(settings)
-    try:
-        graph.prepare(spark)
-        done = redrive(graph, spark, request)
-        if done.version is not None:
-            for name in pipeline.below(request.table):
-                graph.below[name].run(spark.newSession(), None)
-        return done.to_json()
-    finally:
-        spark.stop()
+        if request.dry_run:
+            return do()
+        done = written_down(graph, request, author, do)
+        if done["version"] is not None:
+            drive(graph, spark, graph.pipeline.below(request.table))
+        return done
+
+    author = Author.here()
+    return carried_out(settings, request, author, work)
 
 
 def _print(done: dict[str, Any], rule: str | None, since: datetime | None) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from streams.demo.sample import FACT
 from streams.demo.traffic import Traffic
 from streams.demo.watch import Look, Watcher
+from streams.flow import Part
 from streams.service import Service
 
 _BROKEN = ("failed", "given up")
@@ -49,16 +50,14 @@ class Board:
             return "starting"
         if self.service_has_ended:
             return "stopped"
-        part = self.service.queries.get(table) or self.service.workers.get(table)
-        return part.state if part else "starting"
+        return next((part.state for part in self._parts() if part.name == table), "starting")
 
     def problems(self) -> dict[str, str]:
         """Table -> what keeps its query or worker from running."""
-        if self.service is None:
-            return {}
-        queries, workers = self.service.queries.values(), self.service.workers.values()
-        found = {one.name: one.problem for one in queries if one.state in _BROKEN}
-        return found | {one.name: one.problem for one in workers if one.state in _BROKEN}
+        return {part.name: part.problem for part in self._parts() if part.state in _BROKEN}
+
+    def _parts(self) -> list[Part]:
+        return self.service.flow.parts if self.service is not None and self.service.flow is not None else []
 
     def headline(self) -> str:
         """Phase and traffic in one line."""

@@ -25,6 +25,7 @@ from typing import Any, Final
 import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 
+from checkpoints.failpoints import reach
 from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry
 from sinks.commit import Commit
@@ -73,6 +74,7 @@ class Results:
     def write(self, entry: LedgerEntry, verdicts: Sequence[Verdict], approves: Mapping[str, int]) -> None:
         """Keep the verdicts on the versions that `entry` names, and move the positions, in one commit."""
         [(name, (first, last))] = entry.upstreams.items()
+        reach("gate.before_verdict", name)
         rows = [row_of(verdict, name, first or 0, last, entry.run_id, entry.clock) for verdict in verdicts]
         append(self.table, pa.Table.from_pylist(rows, SCHEMA), Commit(approves, entry))
 
@@ -103,7 +105,8 @@ def append(table: Table, rows: pa.Table, commit: Commit) -> None:
         if not rows.num_rows:
             table.commit_position(commit)
             return
-        write_deltalake(table.writer(), owned(rows), mode="append", commit_properties=commit.properties("driver"))
+        handle, carried = table.to_commit(commit, "driver")
+        write_deltalake(handle, owned(rows), mode="append", commit_properties=carried)
         if table.version() % _COMPACT_EVERY == 0:
             table.writer().optimize.compact()
             table.writer().vacuum(dry_run=False)

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from deploy import DeployError
 from schemas.errors import SluiceError
-from tests.bench import contract, decode_routes, freshness, merge, refresh, rules, w2, w3, w4
+from tests.bench import backfill, contract, decode_routes, freshness, merge, refresh, rules, w2, w3, w4
 
 BENCHMARKS: dict[str, ModuleType] = {
     "contract": contract,
@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, ModuleType] = {
     "refresh": refresh,
     "rules": rules,
     "freshness": freshness,
+    "backfill": backfill,
 }
 
 

@@ -21,6 +21,12 @@ AVSC = "contracts/rates.avsc"
 SCHEMA = json.dumps({"type": "record", "name": "Rate", "fields": [{"name": "currency", "type": "string"}]})
 
 
+def pulled(jdbc: str) -> dict[str, str]:
+    """Rates that are pulled, in place of a topic."""
+    named = "source: w, table: r, watermark_column: at, watermark_state_key: r"
+    return changed(RATES, "{topic: rates, format: json}", f"{{jdbc: {{{jdbc.format(named)}}}}}")
+
+
 def rates(source: str) -> dict[str, str]:
     return changed(RATES, "format: json", source)
 
@@ -28,6 +34,23 @@ def rates(source: str) -> dict[str, str]:
 PLAIN = rates("format: avro, encoding: plain, writer_schema: rates.avsc")
 
 CASES: dict[str, tuple[Files, str]] = {
+    "a pull without a relation": (
+        pulled("source: w, watermark_column: at, watermark_state_key: r"),
+        f"{RATES}:2 source.jdbc: It is read from a `table` or by a `query`: from one of them. Write one of the two.",
+    ),
+    "several connections by nothing": (
+        pulled("{}, partitions: 3"),
+        f"{RATES}:2 source.jdbc.partitions: Several connections part the rows by a number. "
+        "Name it as `partition_column`.",
+    ),
+    "a relation that is none": (
+        pulled("source: w, table: 'a b', watermark_column: at, watermark_state_key: r"),
+        f"{RATES}:2 source.jdbc.table: `a b` is not the name of a table, as `items` or `public.items`. Change it.",
+    ),
+    "a pull without a watermark": (
+        pulled("source: w, table: r, watermark_state_key: r"),
+        f"{RATES}:2 source.jdbc.watermark_column: A bronze table needs `watermark_column`. Add it.",
+    ),
     "an unknown format": (
         rates("format: debezium_avro"),
         f"{RATES}:2 source.format: `debezium_avro` is not a choice. Did you mean `debezium-avro`?",

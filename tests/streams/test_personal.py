@@ -263,7 +263,7 @@ def test_a_field_that_is_tagged_later_is_not_taken_along_any_more(
         once=False,
         max_restarts=0,
     )
-    watch = ContractWatch(graph.pipeline, graph.lake, {"bronze.people": query}, Metrics.create("test"))
+    watch = ContractWatch(graph.pipeline, graph.lake, lambda: {"bronze.people": query}, Metrics.create("test"))
     contract = json.loads(json.dumps(private.CONTRACT))
     contract["properties"]["age"] = {"type": ["integer", "null"], "x-pii": True}
     contract["properties"]["nick"] = {"type": ["string", "null"], "x-pii": True}

@@ -520,7 +520,7 @@ def test_a_contract_that_was_taken_up_is_deployed_and_the_specs_beside_it_are_no
         name: QuerySupervisor(step, spark, settings, metrics, lambda *_: None, once=False, max_restarts=0)
         for name, step in graph.bronze.items()
     }
-    watch = ContractWatch(graph.pipeline, graph.lake, queries, metrics)
+    watch = ContractWatch(graph.pipeline, graph.lake, lambda: queries, metrics)
     plan = runner(graph.lake.root, folder)
 
     edit_contract(folder, "people", properties={"id": {"type": "string"}})

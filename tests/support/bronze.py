@@ -88,3 +88,7 @@ def plan_batch(step: BronzeStep, batch_id: int, end: int, clock_ms: int | None =
     metadata = {"batchWatermarkMs": 0, "batchTimestampMs": clock_ms or CLOCK_MS + 1000 * batch_id, "conf": {}}
     text = "\n".join(["v1", json.dumps(metadata), json.dumps({topic: {"0": end}})])
     (checkpoint / "offsets" / str(batch_id)).write_text(text)
+    (checkpoint / "metadata").write_text('{"id":"of a test"}')
+    if batch_id:  # Spark plans a batch once the one before is committed
+        (checkpoint / "commits").mkdir(exist_ok=True)
+        (checkpoint / "commits" / str(batch_id - 1)).write_text("v1\n{}")

@@ -118,13 +118,9 @@ class Ledgered:
         position = {app_id(self.name, "append", entry.generation): entry.batch_id} if entry.batch_id is not None else {}
         commit = Commit(position, entry)
         if any(offsets.values()):
-            properties = commit.properties("driver")
-            write_deltalake(
-                self.lake.table(self.name),
-                rows(entry.run_id, offsets, entry.clock),
-                mode="append",
-                commit_properties=properties,
-            )
+            handle, carried = self.table.to_commit(commit, "driver")
+            rows_ = rows(entry.run_id, offsets, entry.clock)
+            write_deltalake(handle, rows_, mode="append", commit_properties=carried)
         else:
             self.table.commit_position(commit)
 

@@ -56,7 +56,7 @@ def test_before_the_first_look_there_is_only_the_phase() -> None:
 def test_a_table_that_fails_is_named_with_its_problem() -> None:
     failing = board()
     part = SimpleNamespace(name="silver.orders", state="failed", problem="the disk is full")
-    failing.service = SimpleNamespace(queries={}, workers={"silver.orders": part})  # type: ignore[assignment]
+    failing.service = SimpleNamespace(flow=SimpleNamespace(parts=[part]))  # type: ignore[assignment]
     assert "silver.orders failed: the disk is full" in line(failing)
     assert "silver.orders: the disk is full" in rendered(failing)
 

@@ -1,0 +1,68 @@
+"""The commits of a table that still count: a RESTORE takes back those between the version it went to and itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from checkpoints.commits import CommitLog, LogCommit
+from checkpoints.ledger import LedgerEntry
+from checkpoints.spans import NONE, Spans
+
+ACCOUNTS = ("append", "backfill")
+"""The steps of a bronze table that account for ranges of a topic's offsets."""
+
+
+def effective(log: CommitLog, version: int) -> Iterator[LogCommit]:
+    """The commits that made the table what it is at `version`, newest first, as far as the log reaches back.
+
+    A RESTORE, as of a rewind, is passed over with all that it took back: what it went back to was made by those before.
+    """
+    at = version
+    while at >= 0:
+        commit = log.read(at)
+        if commit is None:
+            return
+        if commit.restored is not None:
+            at = commit.restored
+            continue
+        yield commit
+        at -= 1
+
+
+def taken_back(log: CommitLog, first: int, last: int, *, by_rewinds: bool = False) -> set[int]:
+    """The versions from `first` to `last` that a later RESTORE among them took back, and those RESTOREs.
+
+    With `by_rewinds`, what people restored by hand does not count.
+    """
+    gone: set[int] = set()
+    for at in range(last, first - 1, -1):
+        if at in gone:
+            continue
+        commit = log.read(at)
+        is_ours = commit is not None and commit.entry is not None and commit.entry.step == "rewind"
+        if commit is not None and commit.restored is not None and (is_ours or not by_rewinds):
+            gone.update(range(max(first, commit.restored + 1), at + 1))
+    return gone
+
+
+def held_offsets(log: CommitLog, version: int, topic: str, epoch: int) -> dict[int, Spans]:
+    """Partition -> the offsets of a topic that bronze and its lane account for at `version`, by the ledger alone."""
+    held: dict[int, Spans] = {}
+    for commit in effective(log, version):
+        entry = commit.entry
+        if entry is None or entry.step not in ACCOUNTS or entry.epoch != epoch:
+            continue
+        for partition, spans in read_by(entry).get(topic, {}).items():
+            held[partition] = held.get(partition, NONE) | spans
+    return held
+
+
+def read_by(entry: LedgerEntry) -> Mapping[str, Mapping[int, Spans]]:
+    """Topic -> partition -> the offsets that a batch accounts for: its ranges without what was held before."""
+    return {
+        topic: {
+            partition: Spans.between(start, end) - Spans(tuple(entry.passed_over.get(topic, {}).get(partition, ())))
+            for partition, (start, end) in partitions.items()
+        }
+        for topic, partitions in entry.offsets.items()
+    }

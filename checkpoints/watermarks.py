@@ -1,0 +1,89 @@
+"""How far tables that are pulled have been read: a time under a key, in the lake or in AWS's Parameter Store.
+
+A watermark moves forward only; back it goes where a person asks for it. It is advanced after the rows are in bronze:
+what the ledger knows is never older, so that one which is lost or behind costs reading again, and no row.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Protocol
+
+import orjson
+
+from checkpoints.lake import Lake
+
+
+class Watermarks(Protocol):
+    """A store of watermarks."""
+
+    def get(self, key: str) -> datetime | None:
+        """The watermark under a key, in UTC; None where there is none."""
+
+    def advance(self, key: str, to: datetime, *, back: bool = False) -> bool:
+        """Move it; not to an earlier time, unless `back` is asked for. Whether it moved."""
+
+
+class FileWatermarks:
+    """Kept in the lake, `<root>/_checkpoints/_watermarks/<key>.json`; one process writes, the holder of the lease."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+
+    def get(self, key: str) -> datetime | None:
+        """See Watermarks."""
+        filesystem, path = self._lake.filesystem(self._file(key))
+        try:
+            with filesystem.open_input_stream(path) as stream:
+                return datetime.fromisoformat(orjson.loads(bytes(stream.read()))["watermark"])
+        except FileNotFoundError:
+            return None
+
+    def advance(self, key: str, to: datetime, *, back: bool = False) -> bool:
+        """See Watermarks."""
+        held = self.get(key)
+        if held is not None and (held == to or (held > to and not back)):
+            return False
+        filesystem, path = self._lake.filesystem(self._file(key))
+        filesystem.create_dir(path.rpartition("/")[0], recursive=True)
+        with filesystem.open_output_stream(f"{path}.part") as stream:
+            stream.write(orjson.dumps({"watermark": to.isoformat()}))
+        filesystem.move(f"{path}.part", path)
+        return True
+
+    def _file(self, key: str) -> str:
+        return f"{self._lake.root}/_checkpoints/_watermarks/{key.strip('/').replace('/', '.')}.json"
+
+
+class SsmWatermarks:
+    """Kept as parameters of AWS Systems Manager, `<prefix>/<key>`, of type String, where other tools can read them.
+
+    https://docs.aws.amazon.com/systems-manager/latest/userguide/systems-manager-parameter-store.html
+    """
+
+    def __init__(self, prefix: str, client: Any = None) -> None:
+        import boto3  # slow to import, and only this store needs it
+
+        self._prefix = prefix.rstrip("/")
+        self._client = client or boto3.client("ssm")
+
+    def get(self, key: str) -> datetime | None:
+        """See Watermarks."""
+        try:
+            found = self._client.get_parameter(Name=self._name(key))
+        except self._client.exceptions.ParameterNotFound:
+            return None
+        return datetime.fromisoformat(found["Parameter"]["Value"])
+
+    def advance(self, key: str, to: datetime, *, back: bool = False) -> bool:
+        """See Watermarks."""
+        held = self.get(key)
+        if held is not None and (held == to or (held > to and not back)):
+            return False
+        self._client.put_parameter(
+            Name=self._name(key), Value=to.isoformat(), Type="String", Overwrite=held is not None
+        )
+        return True
+
+    def _name(self, key: str) -> str:
+        return f"{self._prefix}/{key.strip('/')}"

@@ -1,0 +1,116 @@
+"""From what is asked for to a plan, and from an agreed plan to an act that is written down and carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from checkpoints.journal import Act, Journal
+from checkpoints.requests import Author, Decide, Redrive, Replay, Reset, Rewind, Vacuum
+from schemas.errors import SluiceError
+from schemas.settings import Settings
+from streams import logs
+from streams.acts.errors import NoSuchTable, NotAQuery
+from streams.acts.plan import Plan
+from streams.acts.replay import ReplayPlan, carry_out_replay, plan_replay
+from streams.acts.reset import ResetPlan, carry_out_reset, plan_reset
+from streams.acts.rewind import RewindPlan, carry_out_rewind, noted, plan_rewind
+from streams.acts.vacuum import VacuumPlan, carry_out_vacuum, plan_vacuum
+from streams.bronze import BronzeStep
+from streams.explain import explain
+from streams.graph import Graph
+from streams.sources import Brokers
+
+log = logs.get(__name__)
+
+Planned = Reset | Replay | Rewind | Vacuum
+"""What is planned first, and written down."""
+
+
+def plan_of(graph: Graph, settings: Settings, action: Planned) -> Plan:
+    """What an action would do now; nothing is changed. Raises SluiceError where it can not be done."""
+    brokers = Brokers(settings.kafka)
+    try:
+        match action:
+            case Reset():
+                return plan_reset(_query(graph, action.table), brokers, action)
+            case Replay():
+                return plan_replay(graph, action)
+            case Rewind():
+                return plan_rewind(graph, brokers, action)
+            case Vacuum():
+                return plan_vacuum(graph, action)
+    finally:
+        brokers.close()
+
+
+def carry_out(
+    graph: Graph, spark: SparkSession | None, settings: Settings, action: Planned, author: Author
+) -> dict[str, Any]:
+    """Carry an action out, for the holder of the lease with everything at rest; the account of it, as JSON values.
+
+    Only a replay needs Spark.
+
+    1. Plan it anew: between the plan that was agreed to and now, batches may have come.
+    2. Write down who does what.
+    3. Do it.
+    4. Write down that it is done, or why it could not be.
+    """
+    # 1
+    plan = plan_of(graph, settings, action)
+    if plan.is_empty:
+        return {"done": False, "plan": list(plan.lines)}
+    # 2
+    journal = Journal(graph.lake)
+    act = Act(author=author, action=action, plan=tuple(plan.lines), before=plan.before, after=plan.after)
+    act = journal.write(noted(graph, act, plan) if isinstance(plan, RewindPlan) else act)
+    # 3
+    try:
+        result = _do(graph, spark, plan, act)
+    except Exception as error:
+        if not isinstance(plan, RewindPlan):  # half of a rewind must be brought to its end
+            journal.failed(act, str(error) if isinstance(error, SluiceError) else explain(error))
+        raise
+    # 4
+    journal.done(act)
+    log.warning("past changed", action=action.action, act=act.id[:8], who=author.who, result=result)
+    return {"done": True, "act": act.id[:8], "plan": list(plan.lines), **result}
+
+
+def written_down(
+    graph: Graph, action: Redrive | Decide, author: Author, do: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Do what was asked for, and write down who asked, when, by which command, and what came of it."""
+    journal = Journal(graph.lake)
+    act = journal.write(Act(author=author, action=action))
+    try:
+        done = do()
+    except Exception as error:
+        journal.failed(act, str(error) if isinstance(error, SluiceError) else explain(error))
+        raise
+    journal.done(act, after=done)
+    return done
+
+
+def _do(graph: Graph, spark: SparkSession | None, plan: Plan, act: Act) -> dict[str, Any]:
+    match plan:
+        case ResetPlan():
+            return carry_out_reset(graph.bronze[plan.before["table"]], plan)
+        case ReplayPlan() if spark is not None:
+            return carry_out_replay(graph, spark, plan)
+        case RewindPlan():
+            return carry_out_rewind(graph, act)
+        case VacuumPlan():
+            return carry_out_vacuum(graph, plan)
+    raise TypeError(plan)
+
+
+def _query(graph: Graph, table: str) -> BronzeStep:
+    if table not in graph.bronze:
+        raise NoSuchTable(table, "bronze table with a query", list(graph.bronze))
+    step = graph.bronze[table]
+    if step.spec.source.jdbc is not None:
+        raise NotAQuery(table, step.spec.source.jdbc.watermark_state_key)
+    return step

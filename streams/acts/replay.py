@@ -1,0 +1,155 @@
+"""Letting tables take up again what they have consumed: from bronze, which is not written, or whatever stands above.
+
+Positions stay where they are, so that a replay which is cut short leaves nothing behind, and one that is repeated gives
+the same rows: an old change never goes over a newer one, and what a query gives is worked out from rows as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from checkpoints import ledger
+from checkpoints.commits import CommitLog
+from checkpoints.effective import effective, read_by
+from checkpoints.ledger import LedgerEntry
+from checkpoints.requests import Replay
+from checkpoints.spans import Spans
+from streams.acts.errors import NoSuchTable, NotAnOffset
+from streams.acts.plan import Plan, counted
+from streams.commands.since import parse_since
+from streams.graph import Graph
+
+_BATCH = re.compile(r"^batch:(\d+)$")
+_PLACE = re.compile(r"^(?P<topic>[A-Za-z0-9._-]+)\[(?P<partition>\d+)\]@(?P<offset>\d+)$")
+
+Range = tuple[int, int]
+"""The first and the last version."""
+
+
+@dataclass(frozen=True)
+class ReplayPlan(Plan):
+    """A replay: for each table, the versions of its upstreams that it takes up again."""
+
+    ranges: Mapping[str, Mapping[str, Range]] = field(default_factory=dict)
+
+
+def plan_replay(graph: Graph, request: Replay) -> ReplayPlan:
+    """What a replay would do; raises NoSuchTable, NotAnOffset.
+
+    1. The versions of each bronze table above that the range names.
+    2. For each table on the way down, the versions that were made of those.
+    """
+    unknown = [name for name in request.tables if name not in graph.below]
+    if unknown:
+        raise NoSuchTable(unknown[0], "table below bronze; bronze is read, and never written twice", list(graph.below))
+    names = [name for name in graph.pipeline.order if name in (request.tables or graph.below)]
+    # 1
+    above = {one for name in names for one in graph.pipeline.above(name)} & set(graph.bronze)
+    found: dict[str, Range] = {}
+    for name in (one for one in graph.pipeline.order if one in above and graph.tables[one].exists):
+        versions = _bronze_versions(graph, name, request)
+        if versions is not None:
+            found[name] = versions
+    if not found:
+        raise NotAnOffset("--from/--to", f"No batch of {', '.join(sorted(above))} lies in it.")
+    # 2
+    ranges: dict[str, dict[str, Range]] = {}
+    lines = []
+    for name in graph.pipeline.order:
+        upstreams = [one for one in graph.pipeline.upstreams(name) if one in found]
+        if not upstreams or not graph.tables[name].exists:
+            continue
+        if name in names:
+            ranges[name] = {one: found[one] for one in upstreams}
+            what = ", ".join(_told(graph, one, found[one]) for one in upstreams)
+            lines.append(f"  {name} takes up again {what}")
+        if any(name in graph.pipeline.above(one) for one in names):
+            made = _made_of(graph, name, {one: found[one] for one in upstreams})
+            if made is not None:
+                found[name] = made
+    lines.append("Bronze is not written. Positions stay. An older change never goes over a newer one.")
+    return ReplayPlan(
+        lines=["Replay:", *lines],
+        before={"versions": {name: graph.tables[name].version() for name in ranges}},
+        after={"ranges": ranges},
+        is_empty=not ranges,
+        ranges=ranges,
+    )
+
+
+def carry_out_replay(graph: Graph, spark: SparkSession, plan: ReplayPlan) -> dict[str, Any]:
+    """Drive the tables again, upstreams first; what that changed is taken up by those below as anything else."""
+    made: dict[str, Any] = {}
+    for name, again in plan.ranges.items():
+        outcome = graph.below[name].run(spark.newSession(), None, again)
+        made[name] = {} if outcome is None else {"version": outcome.version, "rows": outcome.entry.rows}
+    return {"tables": made}
+
+
+def _bronze_versions(graph: Graph, name: str, request: Replay) -> Range | None:
+    """The versions whose batches lie in the range, by their clocks, their numbers or their offsets."""
+    table = graph.tables[name]
+    found = []
+    for commit in effective(CommitLog(graph.lake, name), table.version()):
+        entry = commit.entry
+        if entry is None or not entry.accepted:
+            continue
+        if _is_before(entry, request.since, "--from"):
+            # Batches come in the order of their numbers and clocks, and offsets of one partition too.
+            if entry.step == "append":
+                break
+            continue
+        if not _is_after(entry, request.until, "--to"):
+            found.append(commit.version)
+    return (min(found), max(found)) if found else None
+
+
+def _is_before(entry: LedgerEntry, bound: str | None, option: str) -> bool:
+    """Whether a batch lies before where the range begins."""
+    if bound is None:
+        return False
+    if batch := _BATCH.match(bound):
+        return entry.batch_id is not None and entry.batch_id < int(batch[1])
+    if place := _PLACE.match(bound):
+        spans = _spans(entry, place)
+        return bool(spans) and spans.pieces[-1][1] <= int(place["offset"])
+    return entry.clock < parse_since(bound, option=option)
+
+
+def _is_after(entry: LedgerEntry, bound: str | None, option: str) -> bool:
+    """Whether a batch lies behind where the range ends; what is named is still in it."""
+    if bound is None:
+        return False
+    if batch := _BATCH.match(bound):
+        return entry.batch_id is not None and entry.batch_id > int(batch[1])
+    if place := _PLACE.match(bound):
+        spans = _spans(entry, place)
+        return not spans or spans.pieces[0][0] > int(place["offset"])
+    return entry.clock > parse_since(bound, option=option)
+
+
+def _spans(entry: LedgerEntry, place: re.Match[str]) -> Spans:
+    return read_by(entry).get(place["topic"], {}).get(int(place["partition"]), Spans())
+
+
+def _made_of(graph: Graph, name: str, above: Mapping[str, Range]) -> Range | None:
+    """The versions of a table that were made of these versions of its upstreams."""
+    table = graph.tables[name]
+    found = []
+    for version, entry in ledger.entries(table.handle()):
+        for upstream, (first, last) in above.items():
+            consumed = entry.upstreams.get(upstream)
+            if consumed is not None and consumed[1] >= first and (consumed[0] or 0) < last:
+                found.append(version)
+    return (min(found), max(found)) if found else None
+
+
+def _told(graph: Graph, upstream: str, versions: Range) -> str:
+    rows = ledger.rows_between(graph.tables[upstream].handle(), *versions)
+    first, last = versions
+    return f"{upstream}@{first}-{last} ({'rows unknown' if rows is None else counted(rows, 'row')})"

@@ -1,0 +1,64 @@
+"""What keeps records from being brought in, each error writing its own sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from schemas.errors import SluiceError, WrongUsage
+
+
+class NoFiles(WrongUsage):
+    """A pattern that no file is like."""
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        super().__init__(
+            f"--path {pattern}: there is no such file. Name a file, a folder, or a pattern as 'old/*.jsonl'."
+        )
+
+
+class UnknownFile(WrongUsage):
+    """A file of a form that is not read."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(f"{path} is neither JSON lines (.jsonl, .ndjson, .json) nor Parquet. Leave it out of --path.")
+
+
+class FilesChanged(SluiceError):
+    """Files that are not what they were when the backfill began."""
+
+    def __init__(self, pattern: str, files: Sequence[str]) -> None:
+        self.pattern, self.files = pattern, tuple(files)
+        which = ", ".join(files) or "there are more of them"
+        super().__init__(
+            f"The files of {pattern} have changed since the backfill began ({which}): where it had come to can not be "
+            "found again. Bring them back as they were, or begin another backfill with --again."
+        )
+
+
+class NoBackfill(WrongUsage):
+    """Options of a backfill that do not go together."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(why)
+
+
+class DriverMissing(SluiceError):
+    """The JDBC driver of a database is not among the jars."""
+
+    def __init__(self, dialect: str, driver: str, jar: str) -> None:
+        self.dialect, self.driver, self.jar = dialect, driver, jar
+        super().__init__(
+            f"The JDBC driver of {dialect}, {driver}, is not among the jars. Put {jar}-<version>.jar into the folder "
+            "that the setting `jars_dir` names; its licence does not let it come with Sluice."
+        )
+
+
+class SourceUnreachable(SluiceError):
+    """A database that does not answer, or refuses what it is asked."""
+
+    def __init__(self, source: str, why: str) -> None:
+        self.source, self.why = source, why
+        super().__init__(f"`{source}` can not be read: {why}. See `sources.{source}` in the settings.")

@@ -1,0 +1,140 @@
+"""Tables that are pulled from a database: asked again and again for the rows that have changed since."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from pyspark.sql import SparkSession
+
+from checkpoints import ledger
+from checkpoints.commits import CommitLog
+from checkpoints.effective import held_offsets
+from checkpoints.failpoints import reach
+from checkpoints.lake import Lake
+from checkpoints.planned_batches import PlannedBatches
+from checkpoints.watermarks import FileWatermarks, SsmWatermarks, Watermarks
+from schemas import columns as c
+from schemas.settings import Settings
+from schemas.spec import JdbcPull
+from sinks.lanes import lane
+from streams import logs
+from streams.bronze import BatchOutcome, BronzeStep
+from streams.intake.dialects import dialect_of
+from streams.intake.errors import NoBackfill
+from streams.intake.jdbc import BEGINNING, JdbcSource
+from streams.intake.source import Planned
+
+log = logs.get(__name__)
+
+_ANY = 2**62
+
+
+def watermarks_of(settings: Settings, lake: Lake) -> Watermarks:
+    """The store of watermarks that the settings name."""
+    return SsmWatermarks(settings.watermarks.prefix) if settings.watermarks.store == "ssm" else FileWatermarks(lake)
+
+
+class Puller:
+    """Takes what has changed in a table of a database into bronze, one slice after the other."""
+
+    def __init__(self, step: BronzeStep, pull: JdbcPull, spark: SparkSession, settings: Settings) -> None:
+        database = settings.sources.get(pull.source)
+        if database is None:
+            raise NoBackfill(f"The settings know no source `{pull.source}`: add `sources.{pull.source}`.")
+        self._step, self._pull, self._spark = step, pull, spark
+        self._database, self._dialect = database, dialect_of(pull.source, database)
+        self._topic = step.spec.source.topic
+        self._planned = PlannedBatches(step.lake, step.checkpoint)
+        self.watermarks = watermarks_of(settings, step.lake)
+
+    def slice(self) -> BatchOutcome | None:
+        """Take the next slice; None where nothing has changed. Harmless to repeat after a crash, wherever it was.
+
+        1. A slice that was planned and not finished comes first, as it was planned.
+        2. Else plan one: what has changed since the watermark, or before it by the lookback. What bronze knows of the
+           watermark is never older than what is kept.
+        3. Let the bronze step take it.
+        4. Note that it is done, and advance the watermark.
+        """
+        # 1
+        batch = self._planned.newest()
+        if batch is None or not self._planned.is_open(batch):
+            # 2
+            source = self._source(batch)
+            following = source.next(None)
+            if following is None or self._is_known(source, following):
+                return None
+            batch = 0 if batch is None else batch + 1
+            now = datetime.now(UTC)
+            clock = now.replace(microsecond=now.microsecond // 1000 * 1000)
+            first = {0: source.first_offset}
+            self._planned.plan(batch, clock, self._topic, following.end, following.reads, first)
+        # 3
+        offsets = self._planned.offsets(batch)
+        planned = Planned(self._planned.reads(batch), offsets.end[self._topic])
+        records = self._source(batch - 1 if batch else None).read(self._spark, planned, offsets.start[self._topic])
+        outcome = self._step.run(records, batch)
+        # 4
+        self._planned.commit(batch)
+        reach("pull.before_watermark", self._step.spec.table)
+        self.watermarks.advance(self._pull.watermark_state_key, datetime.fromisoformat(planned.reads["until"]))
+        return outcome
+
+    def behind_seconds(self) -> float | None:
+        """How much older the watermark is than the newest row of the source; None where there is no row."""
+        held = self.watermarks.get(self._pull.watermark_state_key)
+        newest = self._source(None).newest()
+        if newest is None:
+            return None
+        return max(0.0, (newest - (held or newest)).total_seconds())
+
+    def _source(self, batch: int | None) -> JdbcSource:
+        """The rows after those that this batch took, and those before that a late commit may have brought."""
+        step = self._step
+        lanes: list[str] = []
+        if batch is not None:
+            taken: datetime | None = datetime.fromisoformat(self._planned.reads(batch)["until"])
+            offset = self._planned.offsets(batch).end[self._topic][0]
+            kept = self.watermarks.get(self._pull.watermark_state_key)
+            taken = max(taken, kept) if kept is not None and taken is not None else taken
+        else:
+            taken, offset = self._from_bronze()
+        since = BEGINNING if taken is None else taken - timedelta(seconds=self._pull.lookback_seconds)
+        for one in range(batch, -1, -1) if batch is not None else ():
+            if datetime.fromisoformat(self._planned.reads(one)["until"]) <= since:
+                break
+            clock = self._planned.offsets(one).clock
+            run_id = ledger.run_id(step.spec.table, step.generation, one)
+            lanes.append(lane.folder(step.lake, step.spec.table, clock.date(), run_id))
+        return JdbcSource(
+            self._spark,
+            self._database,
+            self._dialect,
+            self._pull,
+            step.spec.keys,
+            self._topic,
+            since,
+            None,
+            bronze=step.table,
+            lanes=[folder for folder in lanes if lane.exists(step.lake, folder)],
+            taken=taken,
+            first_offset=offset,
+        )
+
+    def _from_bronze(self) -> tuple[datetime | None, int]:
+        """Where a generation without a batch begins: the first at what is kept, later ones at what bronze holds."""
+        step = self._step
+        kept = self.watermarks.get(self._pull.watermark_state_key)
+        if step.generation == 0:
+            return kept, 0
+        held = held_offsets(CommitLog(step.lake, step.spec.table), step.table.version(), self._topic, step.start.epoch)
+        offset = held[0].pieces[-1][1] if held.get(0) else 0
+        newest = step.table.greatest(c.KAFKA_TS)
+        return (newest if newest is None or kept is None else min(newest, kept)), offset
+
+    def _is_known(self, source: JdbcSource, following: Planned) -> bool:
+        """Whether a slice has nothing but what was read before."""
+        if source.taken is None or datetime.fromisoformat(following.reads["until"]) > source.taken:
+            return False
+        rows = source.read(self._spark, Planned(following.reads, {0: _ANY}), {0: 0})
+        return rows.limit(1).count() == 0

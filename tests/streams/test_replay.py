@@ -1,0 +1,201 @@
+"""Taking up again what was consumed, and going back: the same tables, or those that a new spec makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+from pyspark.sql import SparkSession
+
+from checkpoints import failpoints
+from checkpoints.journal import Journal
+from checkpoints.requests import Author, Replay, Rewind, Vacuum
+from schemas.loader import load
+from schemas.settings import Settings
+from streams.acts import rewind as rewinding
+from streams.acts.carry_out import carry_out, plan_of
+from streams.acts.errors import FilesGone, WouldBreak
+from streams.acts.resume import resume
+from streams.graph import Graph
+from tests.support import people
+from tests.support.bronze import Feeder, change
+from tests.support.people import person
+from tests.support.tables import rows_of
+
+ADA = Author(who="ada", host="here", command="sluice test")
+DAY = 86_400_000
+
+
+def feed(feeder: Feeder, rounds: int, first: int = 0) -> None:
+    for number in range(first, first + rounds):
+        lsn = 3 * number
+        feeder.feed_and_drive(
+            "bronze.people",
+            change("u", person(number % 3, f"n{number}", "Ulm"), lsn + 1, (lsn + 1) * DAY),
+            change("c", person(100 + number, "x"), lsn + 2, (lsn + 2) * DAY),
+            change("d", None, lsn + 3, (lsn + 3) * DAY, {"id": 99 + number}),
+        )
+        feeder.feed_and_drive(
+            "bronze.visits", {"visit": number, "person": number % 3, "at": f"1970-01-{number + 5:02}"}
+        )
+
+
+def state(graph: Graph) -> dict[str, list[tuple[Any, ...]]]:
+    return {name: rows_of(graph.lake.table(name)) for name in graph.below}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        Replay(tables=()),
+        Replay(tables=("silver.people", "gold.dim_person"), since="batch:1", until="batch:2"),
+        Replay(tables=("gold.fact_visits",), since="visits[0]@1"),
+        Replay(tables=("silver.people_history",), until="2026-01-02T00:00:01"),
+    ],
+    ids=["all", "batches", "offsets", "time"],
+)
+def test_a_replay_gives_the_same_tables_and_can_be_repeated(
+    request_: Replay, graph: Graph, feeder: Feeder, spark: SparkSession, settings: Settings
+) -> None:
+    feed(feeder, 4)
+    before, bronze = state(graph), DeltaTable(graph.lake.table("bronze.people")).version()
+    for _ in range(2):
+        assert carry_out(graph, spark, settings, request_, ADA)["done"]
+        for step in graph.below.values():
+            step.run(spark, None)
+    assert state(graph) == before
+    assert DeltaTable(graph.lake.table("bronze.people")).version() == bronze
+    feed(feeder, 1, first=4)  # positions are where they were
+    assert len(rows_of(graph.lake.table("gold.fact_visits"))) == 5
+
+
+def test_a_replay_makes_what_a_new_spec_says(
+    graph: Graph, feeder: Feeder, spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    feed(feeder, 3)
+    folder = people.write(tmp_path / "other")
+    spec = folder / "tables/silver.people.yml"
+    spec.write_text(spec.read_text().replace("upper(after.name)", "\"concat('Dr ', after.name)\""))
+    changed = Graph.build(load(folder), settings)
+    changed.prepare(spark)
+    names = {row[1] for row in rows_of(graph.lake.table("silver.people"), "id", "name")}
+    carry_out(changed, spark, settings, Replay(tables=("silver.people",)), ADA)
+    after = {row[1] for row in rows_of(graph.lake.table("silver.people"), "id", "name")}
+    assert after == {f"Dr {name.lower()}" for name in names}
+
+
+def cut_at(graph: Graph) -> str:
+    """The time of now, between two commits."""
+    return datetime.now(UTC).isoformat()
+
+
+SILVER = ("silver.people", "silver.people_history", "silver.visits")
+
+
+def rewind(graph: Graph, spark: SparkSession, settings: Settings, to: str) -> dict[str, Any]:
+    return carry_out(graph, spark, settings, Rewind(tables=SILVER, to=to), ADA)
+
+
+def drive(graph: Graph, spark: SparkSession) -> None:
+    for step in graph.below.values():
+        step.run(spark, None)
+
+
+def test_tables_go_back_together_and_forward_again(
+    graph: Graph, feeder: Feeder, spark: SparkSession, settings: Settings, people_folder: Path
+) -> None:
+    feed(feeder, 2)
+    then, at = state(graph), cut_at(graph)
+    feed(feeder, 2, first=2)
+    now = state(graph)
+
+    plan = plan_of(graph, settings, Rewind(tables=SILVER, to=at))
+    assert any("silver.people: version" in line for line in plan.lines)
+    assert state(graph) == now
+    done = rewind(graph, spark, settings, at)
+    assert state(graph) == then
+
+    # The rewind is rewound, and then what bronze has is consumed again.
+    again = Graph.build(load(people_folder), settings)
+    rewind(again, spark, settings, done["undo"])
+    assert state(again) == now
+    rewind(again, spark, settings, at)
+    drive(again, spark)
+    assert state(again) == now
+    feed(Feeder(spark, again, feeder.next_offset, feeder.next_batch), 1, first=4)
+    assert len(rows_of(again.lake.table("gold.fact_visits"))) == 5
+    assert [act.state for act in Journal(again.lake).acts()] == ["done"] * 3
+    assert rewind(again, spark, settings, datetime.now(UTC).isoformat()) == {
+        "done": False,
+        "plan": ["Every table is as it was then: nothing to do."],
+    }
+
+
+def test_a_rewind_that_is_cut_short_goes_on_at_the_next_start(
+    graph: Graph,
+    feeder: Feeder,
+    spark: SparkSession,
+    settings: Settings,
+    people_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    feed(feeder, 2)
+    then, at = state(graph), cut_at(graph)
+    feed(feeder, 2, first=2)
+    now = state(graph)
+    for number in range(1, 5):
+        rule = f"rewind.between_tables=raise@{number}"
+        monkeypatch.setattr(rewinding, "reach", failpoints.from_environment({failpoints.VARIABLE: rule}))
+        with pytest.raises(failpoints.Failpoint):
+            rewind(Graph.build(load(people_folder), settings), spark, settings, at)
+        monkeypatch.undo()
+        assert [act.state for act in Journal(graph.lake).begun()] == ["begun"]
+        again = Graph.build(load(people_folder), settings)
+        assert resume(again)
+        assert not resume(again)
+        assert state(again) == then
+        drive(Graph.build(load(people_folder), settings), spark)
+        assert state(again) == now
+
+
+@pytest.fixture
+def by_hand(graph: Graph) -> Callable[[str], None]:
+    def remove(name: str) -> None:
+        """What a VACUUM without care leaves: the files of old versions are gone."""
+        DeltaTable(graph.lake.table(name)).vacuum(0, dry_run=False, enforce_retention_duration=False)
+
+    return remove
+
+
+def test_what_vacuum_took_can_not_be_gone_back_to(
+    graph: Graph, feeder: Feeder, spark: SparkSession, settings: Settings, by_hand: Callable[[str], None]
+) -> None:
+    feed(feeder, 1)
+    at = cut_at(graph)
+    feed(feeder, 2, first=1)
+    now = state(graph)
+    by_hand("silver.people")
+    with pytest.raises(FilesGone, match=r"silver\.people can not go back to version"):
+        rewind(graph, spark, settings, at)
+    assert state(graph) == now
+
+
+def test_a_vacuum_that_would_take_what_is_still_to_be_read_is_refused(
+    graph: Graph, feeder: Feeder, spark: SparkSession, settings: Settings
+) -> None:
+    feed(feeder, 2)
+    files = sorted(Path(graph.lake.table("silver.people")).glob("*.parquet"))
+    done = carry_out(graph, spark, settings, Vacuum(tables=("silver.people",), hours=0), ADA)
+    assert done["removed"]["silver.people"] > 0
+    assert len(sorted(Path(graph.lake.table("silver.people")).glob("*.parquet"))) < len(files)
+
+    outcome = feeder.feed("bronze.people", change("c", person(7, "g"), 900, DAY))
+    if outcome.handover is not None:
+        outcome.handover.rows.release()
+    with pytest.raises(WouldBreak, match=r"silver\.people has not read what was committed at"):
+        plan_of(graph, settings, Vacuum(tables=("bronze.people",), hours=0))
+    assert plan_of(graph, settings, Vacuum(tables=("bronze.people",), hours=1)).is_empty

@@ -1,0 +1,61 @@
+"""`make torture ROUNDS=20 SEED=1`: the long form, with a report."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+from deploy import build_folder, jars
+from deploy.embedded.stack import EmbeddedStack
+from tests.torture.run import Report, Torture
+
+
+def text_of(report: Report) -> str:
+    recoveries = sorted(report.recoveries)
+    lines = [
+        f"# Torture, seed {report.seed}",
+        "",
+        f"{platform.machine()}, {os.cpu_count()} cores; {report.seconds:,.0f} s.",
+        "",
+        "| what | number |",
+        "|---|---|",
+        f"| rounds | {report.rounds} |",
+        *(f"| {name} | {count} |" for name, count in sorted(report.faults.items())),
+        *(f"| {name} | skipped: {why} |" for name, why in sorted(report.skipped.items())),
+        f"| restarts | {report.restarts} |",
+        f"| records on the topics | {report.records:,} |",
+        f"| lost | {len(report.lost)} |",
+        f"| duplicated | {len(report.doubled)} |",
+        f"| wrong | {len(report.wrong)} |",
+    ]
+    if recoveries:
+        spread = f"{recoveries[0]:.1f} / {statistics.median(recoveries):.1f} / {recoveries[-1]:.1f} s"
+        lines.append(f"| from the end to the first new rows, with the start: least / median / most | {spread} |")
+    lines += [f"- {one}" for one in (*report.lost, *report.doubled, *report.wrong)]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make torture", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=20, help="how many faults come")
+    parser.add_argument("--seed", type=int, default=1, help="of the town and of the faults")
+    parser.add_argument("--only", help="these faults alone, by name, with commas")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="sluice-torture-") as folder, EmbeddedStack(tables=[]) as stack:
+        torture = Torture(stack, Path(folder), jars.resolve("service"), given.seed)
+        report = torture.run(given.rounds, given.only.split(",") if given.only else None)
+    text = text_of(report)
+    place = build_folder() / "torture"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / f"{given.seed}.md").write_text(text)
+    print(f"\n{text}\nThe report is in {place / f'{given.seed}.md'}.")
+    return 0 if report.is_clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
