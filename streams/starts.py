@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from checkpoints import offsets
-from checkpoints.commits import CommitLog, LogCommit
+from checkpoints.commits import CommitLog
 from checkpoints.effective import effective
 from checkpoints.errors import (
     CheckpointBehind,
@@ -46,9 +46,9 @@ def check_query(step: BronzeStep) -> None:
     if committed and (held is None or committed[-1] > held):
         raise TableBehind(name, held, step.checkpoint, committed[-1])
     # 3, 4
-    version = step.table.version()
-    for commit in effective(CommitLog(step.lake, name), version):
-        _refuse_restore(name, commit)
+    log = CommitLog(step.lake, name)
+    check_table(step.table, log)
+    for commit in effective(log, step.table.version()):
         entry = commit.entry
         if held is None or (entry is not None and entry.step == "append" and entry.generation == step.generation):
             break
@@ -63,11 +63,23 @@ def check_query(step: BronzeStep) -> None:
 
 
 def check_table(table: Table, log: CommitLog) -> None:
-    """See that nobody has rolled a table back since Sluice wrote it last; raises TableRolledBack."""
-    for commit in log.down_from(table.version()):
-        _refuse_restore(table.name, commit)
-        if commit.entry is not None:
-            return
+    """See that what Sluice wrote last still stands; raises TableRolledBack.
+
+    A RESTORE by hand may take back what was done by hand, if it names the version: of one that names a time nothing can
+    be told. A fence is no write: nothing is read after it.
+    """
+    version, by_hand = table.version(), None
+    for written in log.down_from(version):
+        if written.entry is not None and written.entry.step != "fence":
+            break
+        if written.operation == "RESTORE":
+            by_hand = by_hand or written
+    else:
+        return
+    if by_hand is None:
+        return
+    if by_hand.restored is None or all(commit.version != written.version for commit in effective(log, version)):
+        raise TableRolledBack(table.name, by_hand.version, by_hand.at)
 
 
 def check_topic(step: BronzeStep, bounds: TopicBounds) -> None:
@@ -97,8 +109,3 @@ def next_offsets(step: BronzeStep) -> dict[int, int]:
     if held is None:
         return dict(step.start.offsets or {})
     return offsets.read_batch(step.lake, step.checkpoint, held).end.get(step.spec.source.topic, {})
-
-
-def _refuse_restore(name: str, commit: LogCommit) -> None:
-    if commit.entry is None and commit.operation == "RESTORE":
-        raise TableRolledBack(name, commit.version, commit.at)

@@ -106,6 +106,9 @@ def families(metrics: Metrics) -> list[Metric]:
     metrics.query_paused("q", paused=False)
     metrics.judged("t", critical=1, warn=0)
     metrics.contracts(refused=False)
+    metrics.topic_horizon("q", "t", headroom=1.0, retention=2.0)
+    metrics.feed_horizon("t", "u", 1.0)
+    metrics.pull_behind("q", 1.0)
     return list(metrics.registry.collect())
 
 

@@ -52,6 +52,14 @@ def test_a_batch_that_is_planned_and_not_written_is_let_through(fed: Graph, spar
     fed.prepare(spark)
 
 
+def test_what_takes_back_a_change_by_hand_is_let_through(fed: Graph, spark: SparkSession) -> None:
+    table = DeltaTable(fed.lake.table(TABLE))
+    written = table.version()
+    table.delete("true")
+    table.restore(written)
+    fed.prepare(spark)
+
+
 def remove(name: str):
     def act(graph: Graph) -> None:
         (checkpoint(graph) / name).unlink()
