@@ -5,8 +5,11 @@ ARG MAVEN_IMAGE=docker.io/library/maven:3.9-eclipse-temurin-17
 FROM ${MAVEN_IMAGE} AS jars
 WORKDIR /build
 COPY deploy/jars/pom.xml ./
+COPY deploy/jars/s3 s3
 RUN mvn --batch-mode --no-transfer-progress --file pom.xml \
-        dependency:copy-dependencies -DoutputDirectory=/jars -DincludeScope=runtime
+        dependency:copy-dependencies -DoutputDirectory=/jars/service -DincludeScope=runtime \
+    && mvn --batch-mode --no-transfer-progress --file s3/pom.xml \
+        package dependency:copy-dependencies -DoutputDirectory=/jars/s3 -DincludeScope=runtime
 
 # Everything that the lock file names, in a virtual environment that moves into the last stage as one layer.
 FROM ${PYTHON_IMAGE} AS dependencies
@@ -51,7 +54,8 @@ RUN --mount=type=bind,from=application,source=/wheels,target=/wheels \
 ENV PATH=/opt/sluice/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    SLUICE_JARS_DIR=/opt/sluice-jars \
+    SLUICE_JARS_DIR=/opt/sluice-jars/service \
+    SLUICE_S3_JARS_DIR=/opt/sluice-jars/s3 \
     SLUICE_LAKE=/var/lib/sluice/lake \
     SLUICE_LOG_FORMAT=json \
     SLUICE_METRICS_HOST=0.0.0.0 \

@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench torture lint setup jars lock clean check-python check-java check-maven
+.PHONY: help demo test bench torture lint setup jars s3-jars lock clean check-python check-java check-maven
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -14,7 +14,7 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 JAVA := $(if $(JAVA_HOME),$(JAVA_HOME)/bin/java,java)
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
 demo: check-python check-java check-maven setup jars ## Run Kafka, PostgreSQL, Debezium and the service, with live traffic (ARGS="--seconds 60")
 	@$(BIN)/sluice demo $(ARGS)
@@ -37,6 +37,9 @@ setup: $(STAMP) ## Install the pinned Python packages into .venv
 
 jars: check-java check-maven $(STAMP) ## Fetch the pinned jars into build/jars
 	@$(BIN)/python -m deploy.jars service embedded > /dev/null
+
+s3-jars: check-java check-maven $(STAMP) ## Fetch and build the jars that a lake on S3 needs beside them (needs a JDK)
+	@$(BIN)/python -m deploy.jars s3 > /dev/null
 
 lock: $(STAMP) ## Write the two lock files anew from pyproject.toml
 	@command -v uv > /dev/null || test -x $(BUILD)/uv/bin/uv || \

@@ -11,7 +11,6 @@ Both may be deleted: the next audit then looks at everything.
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Mapping
 from typing import Literal
 
@@ -111,7 +110,7 @@ class AuditState(BaseModel):
 
 def load(lake: Lake, table: str) -> AuditState | None:
     """The state of a table's audit; None where there is none, or none that can be used."""
-    text = _read(lake, _file(lake, table))
+    text = lake.read(_file(lake, table))
     try:
         return AuditState.model_validate_json(text) if text is not None else None
     except ValidationError:
@@ -125,14 +124,14 @@ def save(lake: Lake, table: str, state: AuditState, days: Mapping[str, Mapping[s
         return False
     for day, marks in days.items():
         packed = {run_id: [mark.version, mark.files, mark.bytes] for run_id, mark in sorted(marks.items())}
-        _write(lake, _day_file(lake, table, day), orjson.dumps(packed))
-    _write(lake, _file(lake, table), state.model_dump_json(exclude_defaults=True).encode())
+        lake.write(_day_file(lake, table, day), orjson.dumps(packed))
+    lake.write(_file(lake, table), state.model_dump_json(exclude_defaults=True).encode())
     return True
 
 
 def load_day(lake: Lake, table: str, day: str) -> dict[str, LaneMark] | None:
     """The folders of one day of the lane as they were audited; None where they were not kept."""
-    text = _read(lake, _day_file(lake, table, day))
+    text = lake.read(_day_file(lake, table, day))
     try:
         found = orjson.loads(text) if text is not None else None
         return found and {run: LaneMark(version=v, files=f, bytes=b) for run, (v, f, b) in found.items()}
@@ -157,22 +156,3 @@ def _file(lake: Lake, table: str) -> str:
 
 def _day_file(lake: Lake, table: str, day: str) -> str:
     return f"{lake.root}/_ops/audit/{table}/{day}.json"
-
-
-def _read(lake: Lake, file: str) -> bytes | None:
-    filesystem, path = lake.filesystem(file)
-    try:
-        with filesystem.open_input_stream(path) as stream:
-            return bytes(stream.read())
-    except FileNotFoundError:
-        return None
-
-
-def _write(lake: Lake, file: str, text: bytes) -> None:
-    filesystem, path = lake.filesystem(file)
-    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-    # Moved into place: a state that is cut short would make the next audit begin anew.
-    part = f"{path}.{uuid.uuid4().hex}.part"
-    with filesystem.open_output_stream(part) as stream:
-        stream.write(text)
-    filesystem.move(part, path)

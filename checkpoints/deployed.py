@@ -164,7 +164,8 @@ class _Kept:
     """The folders of one lake."""
 
     def __init__(self, lake: Lake) -> None:
-        self._filesystem, self._root = lake.filesystem(f"{lake.root}/_ops/deployed")
+        self._lake, self._folder = lake, f"{lake.root}/_ops/deployed"
+        self._filesystem, self._root = lake.filesystem(self._folder)
 
     def current(self) -> _Entry | None:
         return next(iter(self._pointer().deployed), None)
@@ -188,16 +189,15 @@ class _Kept:
                 self._write(f"{digest}/{path}", text)
         others = [one for one in before if one.hash != digest]
         after = _Pointer(deployed=(_Entry(hash=digest, at=datetime.now(UTC)), *others[: MOST_KEPT - 1]))
-        self._write(f"{_POINTER}.part", after.model_dump_json().encode())
-        self._filesystem.move(f"{self._root}/{_POINTER}.part", f"{self._root}/{_POINTER}")
+        self._write(_POINTER, after.model_dump_json().encode())
         self._forget_all_but({one.hash for one in after.deployed})
         return True
 
     def _pointer(self) -> _Pointer:
         try:
-            with self._filesystem.open_input_stream(f"{self._root}/{_POINTER}") as stream:
-                return _Pointer.model_validate_json(bytes(stream.read()))
-        except (FileNotFoundError, ValidationError):
+            text = self._lake.read(f"{self._folder}/{_POINTER}")
+            return _Pointer() if text is None else _Pointer.model_validate_json(text)
+        except ValidationError:
             return _Pointer()
 
     def _forget_all_but(self, kept: set[str]) -> None:
@@ -206,10 +206,7 @@ class _Kept:
                 self._filesystem.delete_dir(info.path)
 
     def _write(self, name: str, content: bytes) -> None:
-        path = f"{self._root}/{name}"
-        self._filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-        with self._filesystem.open_output_stream(path) as stream:
-            stream.write(content)
+        self._lake.write(f"{self._folder}/{name}", content)
 
 
 def _digest(files: Files) -> str:

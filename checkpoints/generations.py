@@ -11,12 +11,10 @@ generation accounts for more, and backfills: each is a generation of its own bes
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
 
-from pyarrow import fs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from checkpoints.errors import UnreadableOffsets
@@ -62,36 +60,29 @@ def pieces(spans: Mapping[int, Spans]) -> Pieces:
 
 def find(lake: Lake, query: str, generation: int) -> Start | None:
     """Where a generation began; None where there is none of this number. Raises UnreadableOffsets."""
-    filesystem, path = lake.filesystem(_file(lake, query, generation))
-    if filesystem.get_file_info(path).type != fs.FileType.File:
-        return None
-    return start_of(lake, query, generation)
+    text = lake.read(_file(lake, query, generation))
+    return None if text is None else _start(_file(lake, query, generation), text)
 
 
 def start_of(lake: Lake, query: str, generation: int) -> Start | None:
     """Where a generation began; None for the first one before it has run. Raises UnreadableOffsets."""
     file = _file(lake, query, generation)
-    filesystem, path = lake.filesystem(file)
-    try:
-        with filesystem.open_input_stream(path) as stream:
-            return Start.model_validate_json(bytes(stream.read()))
-    except FileNotFoundError:
-        if generation:
-            raise UnreadableOffsets(file, "it is missing") from None
-        return None
-    except ValidationError as error:
-        raise UnreadableOffsets(file, "it is cut short or damaged") from error
+    text = lake.read(file)
+    if text is None and generation:
+        raise UnreadableOffsets(file, "it is missing")
+    return None if text is None else _start(file, text)
 
 
 def keep(lake: Lake, query: str, start: Start) -> None:
     """Write where a generation begins; the generation is there from then on. Harmless to repeat."""
-    filesystem, path = lake.filesystem(_file(lake, query, start.generation))
-    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-    # Moved into place: half of it would be a generation that can not be read.
-    part = f"{path.rpartition('/')[0]}/.{uuid.uuid4().hex}.part"
-    with filesystem.open_output_stream(part) as stream:
-        stream.write(start.model_dump_json(exclude_defaults=True).encode())
-    filesystem.move(part, path)
+    lake.write(_file(lake, query, start.generation), start.model_dump_json(exclude_defaults=True).encode())
+
+
+def _start(file: str, text: bytes) -> Start:
+    try:
+        return Start.model_validate_json(text)
+    except ValidationError as error:
+        raise UnreadableOffsets(file, "it is cut short or damaged") from error
 
 
 def _file(lake: Lake, query: str, generation: int) -> str:

@@ -39,15 +39,12 @@ class Journal:
     """The acts on one lake."""
 
     def __init__(self, lake: Lake) -> None:
-        self._filesystem, self._folder = lake.filesystem(f"{lake.root}/_ops/journal")
+        self._lake, self._folder = lake, f"{lake.root}/_ops/journal"
 
     def write(self, act: Act) -> Act:
         """Keep an act as it stands now."""
-        self._filesystem.create_dir(self._folder, recursive=True)
-        path = f"{self._folder}/{act.at:%Y%m%dT%H%M%S}-{act.id}.json"
-        with self._filesystem.open_output_stream(f"{path}.part") as stream:
-            stream.write(act.model_dump_json().encode())
-        self._filesystem.move(f"{path}.part", path)
+        file = f"{self._folder}/{act.at:%Y%m%dT%H%M%S}-{act.id}.json"
+        self._lake.write(file, act.model_dump_json().encode())
         return act
 
     def done(self, act: Act, **found: Any) -> Act:
@@ -60,13 +57,14 @@ class Journal:
 
     def acts(self) -> list[Act]:
         """All that can be read, the oldest first."""
-        selector = fs.FileSelector(self._folder, allow_not_found=True)
+        filesystem, folder = self._lake.filesystem(self._folder)
         found = []
-        for info in sorted(self._filesystem.get_file_info(selector), key=lambda info: info.path):
-            if info.extension != "json":
+        for info in sorted(
+            filesystem.get_file_info(fs.FileSelector(folder, allow_not_found=True)), key=lambda info: info.path
+        ):
+            text = self._lake.read(f"{self._folder}/{info.base_name}") if info.extension == "json" else None
+            if text is None:
                 continue
-            with self._filesystem.open_input_stream(info.path) as stream:
-                text = bytes(stream.read())
             try:
                 found.append(Act.model_validate_json(text))
             except ValidationError:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pyarrow import fs
 
+from checkpoints import s3
 from checkpoints.errors import LakeNotWritable
 
 _GENERATION = re.compile(r"^g(\d+)$")
@@ -18,6 +19,9 @@ def filesystem_of(path: str) -> tuple[fs.FileSystem, str]:
     """The file system of a path or URI, and the path as that file system names it."""
     if "://" not in path:
         return fs.LocalFileSystem(), path
+    if s3.is_on_s3(path):
+        bucket, key = s3.bucket_and_key(path)
+        return s3.filesystem(bucket), f"{bucket}/{key}"
     filesystem, inner = fs.FileSystem.from_uri(path)
     return filesystem, str(inner)
 
@@ -42,6 +46,9 @@ class Lake:
     @classmethod
     def at(cls, root: str, token: int | None = None) -> Lake:
         """The lake at a path or URI; a path is made absolute."""
+        if s3.is_on_s3(root):
+            s3.tell_delta()
+            return cls(s3.uri(root).rstrip("/"), token)
         return cls(root.rstrip("/") if "://" in root else str(Path(root).expanduser().resolve()), token)
 
     def table(self, name: str) -> str:
@@ -73,6 +80,29 @@ class Lake:
     def filesystem(self, path: str) -> tuple[fs.FileSystem, str]:
         """The file system of a path below this lake, and the path as that file system names it."""
         return filesystem_of(path)
+
+    def read(self, path: str) -> bytes | None:
+        """A file, whole; None where there is none."""
+        filesystem, inner = self.filesystem(path)
+        try:
+            with filesystem.open_input_stream(inner) as stream:
+                return bytes(stream.read())
+        except FileNotFoundError:
+            return None
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file, in the place of one that is there; nobody ever reads half of it."""
+        filesystem, inner = self.filesystem(path)
+        folder, _, name = inner.rpartition("/")
+        is_local = isinstance(filesystem, fs.LocalFileSystem)
+        # An object of S3's is there when it is whole; a file is moved into place.
+        part = f"{folder}/.{name}.{uuid.uuid4().hex}.part" if is_local else inner
+        if is_local:
+            filesystem.create_dir(folder, recursive=True)
+        with filesystem.open_output_stream(part) as stream:
+            stream.write(content)
+        if is_local:
+            filesystem.move(part, inner)
 
     def ensure_writable(self) -> None:
         """Create the root and write a file there; raises LakeNotWritable."""

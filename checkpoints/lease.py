@@ -136,11 +136,11 @@ class Lease:
         if held is None or held.token != self.token:
             raise LeaseLost(self.lake.root, self.token, held)
         self._beats += 1
-        _write(self.lake, _file(self.lake, self.token, "beat"), f"{self._owner} {self._beats}".encode())
+        self.lake.write(_file(self.lake, self.token, "beat"), f"{self._owner} {self._beats}".encode())
 
     def release(self) -> None:
         """Let it go: this process writes no more."""
-        _write(self.lake, _file(self.lake, self.token, "end"), self._owner.encode())
+        self.lake.write(_file(self.lake, self.token, "end"), self._owner.encode())
 
 
 def newest(lake: Lake) -> Claim | None:
@@ -148,7 +148,7 @@ def newest(lake: Lake) -> Claim | None:
     tokens = _tokens(lake)
     if not tokens:
         return None
-    text = _read(lake, _file(lake, tokens[-1], "json"))
+    text = lake.read(_file(lake, tokens[-1], "json"))
     try:
         return Claim.model_validate_json(text or b"")
     except ValidationError:
@@ -169,7 +169,7 @@ class Watch:
         held = newest(self._lake)
         if held is None or _is_released(self._lake, held.token) or (held.process and held.process.is_dead):
             return None
-        seen = (held.token, _read(self._lake, _file(self._lake, held.token, "beat")))
+        seen = (held.token, self._lake.read(_file(self._lake, held.token, "beat")))
         if seen != self._seen:
             self._seen, self._since = seen, time.monotonic()
         return held if time.monotonic() - self._since < self._lease_seconds else None
@@ -179,19 +179,19 @@ def _lives(lake: Lake, held: Claim, lease_seconds: float) -> bool:
     """Whether a holder lives: its beat changes within `lease_seconds`."""
     if held.process and held.process.is_dead:
         return False
-    before = _read(lake, _file(lake, held.token, "beat"))
+    before = lake.read(_file(lake, held.token, "beat"))
     until = time.monotonic() + lease_seconds
     while time.monotonic() < until:
         time.sleep(_LOOK_SECONDS)
         if _is_released(lake, held.token) or (held.process and held.process.is_dead):
             return False
-        if _read(lake, _file(lake, held.token, "beat")) != before:
+        if lake.read(_file(lake, held.token, "beat")) != before:
             return True
     return False
 
 
 def _is_released(lake: Lake, token: int) -> bool:
-    return _read(lake, _file(lake, token, "end")) is not None
+    return lake.read(_file(lake, token, "end")) is not None
 
 
 def _tokens(lake: Lake) -> list[int]:
@@ -212,21 +212,6 @@ def _forget(lake: Lake, up_to: int) -> None:
 
 def _file(lake: Lake, token: int, kind: str) -> str:
     return f"{lake.root}/_ops/lease/{token:020d}.{kind}"
-
-
-def _read(lake: Lake, file: str) -> bytes | None:
-    filesystem, path = lake.filesystem(file)
-    try:
-        with filesystem.open_input_stream(path) as stream:
-            return bytes(stream.read())
-    except FileNotFoundError:
-        return None
-
-
-def _write(lake: Lake, file: str, text: bytes) -> None:
-    filesystem, path = lake.filesystem(file)
-    with filesystem.open_output_stream(path) as stream:
-        stream.write(text)
 
 
 def _machine() -> str:

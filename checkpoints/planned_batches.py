@@ -16,8 +16,8 @@ from datetime import datetime
 from typing import Any, Final
 
 import orjson
-from pyarrow import fs
 
+from checkpoints.errors import UnreadableOffsets
 from checkpoints.lake import Lake
 from checkpoints.offsets import BatchOffsets, committed_batches, planned_batches, read_batch
 
@@ -62,8 +62,12 @@ class PlannedBatches:
         self._write(f"offsets/{batch_id}", "\n".join(["v1", json.dumps(metadata), json.dumps(ends)]).encode())
 
     def reads(self, batch_id: int) -> dict[str, Any]:
-        """What a planned batch reads."""
-        found: dict[str, Any] = orjson.loads(self._read(f"ranges/{batch_id}"))
+        """What a planned batch reads; raises UnreadableOffsets."""
+        file = f"{self._checkpoint}/ranges/{batch_id}"
+        text = self._lake.read(file)
+        if text is None:
+            raise UnreadableOffsets(file, "it is missing")
+        found: dict[str, Any] = orjson.loads(text)
         return found
 
     def offsets(self, batch_id: int) -> BatchOffsets:
@@ -74,18 +78,5 @@ class PlannedBatches:
         """Say that a batch is in the table."""
         self._write(f"commits/{batch_id}", b"v1\n{}")
 
-    def _read(self, name: str) -> bytes:
-        filesystem, path = self._lake.filesystem(f"{self._checkpoint}/{name}")
-        with filesystem.open_input_stream(path) as stream:
-            return bytes(stream.read())
-
     def _write(self, name: str, text: bytes) -> None:
-        filesystem, path = self._lake.filesystem(f"{self._checkpoint}/{name}")
-        folder, _, file = path.rpartition("/")
-        filesystem.create_dir(folder, recursive=True)
-        part = f"{folder}/.{file}.part"
-        if filesystem.get_file_info(part).type == fs.FileType.File:
-            filesystem.delete_file(part)
-        with filesystem.open_output_stream(part) as stream:
-            stream.write(text)
-        filesystem.move(part, path)
+        self._lake.write(f"{self._checkpoint}/{name}", text)

@@ -70,24 +70,15 @@ def settle(lake: Lake, spec: ChangeSpec, key: HashKey, present: Collection[str])
             why = f"`pii` has changed for rows that are there: {was}"
         raise ProtectionChanged(spec.table, lake.table(spec.table), why)
     if wanted != before:
-        _write(lake, spec.table, wanted)
+        lake.write(_path(lake, spec.table), wanted.model_dump_json().encode())
 
 
 def _read(lake: Lake, table: str) -> Protections | None:
-    filesystem, path = lake.filesystem(_path(lake, table))
+    text = lake.read(_path(lake, table))
     try:
-        with filesystem.open_input_stream(path) as stream:
-            return Protections.model_validate_json(bytes(stream.read()))
-    except (FileNotFoundError, ValidationError):
+        return Protections.model_validate_json(text) if text is not None else None
+    except ValidationError:
         return None
-
-
-def _write(lake: Lake, table: str, protections: Protections) -> None:
-    filesystem, path = lake.filesystem(_path(lake, table))
-    filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-    with filesystem.open_output_stream(f"{path}.part") as stream:
-        stream.write(protections.model_dump_json().encode())
-    filesystem.move(f"{path}.part", path)
 
 
 def _path(lake: Lake, table: str) -> str:

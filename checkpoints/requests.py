@@ -154,7 +154,8 @@ class Requests:
     """The requests of one lake."""
 
     def __init__(self, lake: Lake) -> None:
-        self._filesystem, self._root = lake.filesystem(f"{lake.root}/_ops")
+        self._lake, self._folder = lake, f"{lake.root}/_ops"
+        self._filesystem, self._root = lake.filesystem(self._folder)
 
     def submit(self, action: Asked, author: Author) -> str:
         """Leave a request; its id."""
@@ -171,7 +172,7 @@ class Requests:
         selector = fs.FileSelector(f"{self._root}/requests", allow_not_found=True)
         found = []
         for info in sorted(self._filesystem.get_file_info(selector), key=lambda info: (info.mtime_ns or 0, info.path)):
-            text = self._read(f"requests/{info.base_name}") if info.extension == "json" else None
+            text = self._lake.read(f"{self._folder}/requests/{info.base_name}") if info.extension == "json" else None
             try:
                 if text:
                     found.append((info.base_name.removesuffix(".json"), Request.model_validate_json(text)))
@@ -186,23 +187,11 @@ class Requests:
 
     def answered(self, request: str) -> Answer | None:
         """What became of a request, None while it is not known."""
-        text = self._read(f"answers/{request}.json")
+        text = self._lake.read(f"{self._folder}/answers/{request}.json")
         return Answer.model_validate_json(text) if text else None
 
     def _write(self, name: str, content: BaseModel) -> None:
-        """Write a file whole: under another name first, so that nobody reads half of it."""
-        path = f"{self._root}/{name}"
-        self._filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-        with self._filesystem.open_output_stream(f"{path}.part") as stream:
-            stream.write(content.model_dump_json().encode())
-        self._filesystem.move(f"{path}.part", path)
-
-    def _read(self, name: str) -> str | None:
-        try:
-            with self._filesystem.open_input_stream(f"{self._root}/{name}") as stream:
-                return bytes(stream.read()).decode("utf-8")
-        except FileNotFoundError:
-            return None
+        self._lake.write(f"{self._folder}/{name}", content.model_dump_json().encode())
 
     def _remove(self, name: str) -> bool:
         try:

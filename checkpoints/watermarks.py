@@ -32,23 +32,15 @@ class FileWatermarks:
 
     def get(self, key: str) -> datetime | None:
         """See Watermarks."""
-        filesystem, path = self._lake.filesystem(self._file(key))
-        try:
-            with filesystem.open_input_stream(path) as stream:
-                return datetime.fromisoformat(orjson.loads(bytes(stream.read()))["watermark"])
-        except FileNotFoundError:
-            return None
+        text = self._lake.read(self._file(key))
+        return None if text is None else datetime.fromisoformat(orjson.loads(text)["watermark"])
 
     def advance(self, key: str, to: datetime, *, back: bool = False) -> bool:
         """See Watermarks."""
         held = self.get(key)
         if held is not None and (held == to or (held > to and not back)):
             return False
-        filesystem, path = self._lake.filesystem(self._file(key))
-        filesystem.create_dir(path.rpartition("/")[0], recursive=True)
-        with filesystem.open_output_stream(f"{path}.part") as stream:
-            stream.write(orjson.dumps({"watermark": to.isoformat()}))
-        filesystem.move(f"{path}.part", path)
+        self._lake.write(self._file(key), orjson.dumps({"watermark": to.isoformat()}))
         return True
 
     def _file(self, key: str) -> str:

@@ -159,6 +159,9 @@ class Settings(_Model):
     breaker: BreakerSettings = BreakerSettings()
     pii: PiiSettings = PiiSettings()
     jars_dir: Path = Field(Path("build/jars/service"), description="Folder of the jars that Spark is given.")
+    s3_jars_dir: Path = Field(
+        Path("build/jars/s3"), description="Folder of those that it is given beside them where the lake is on S3."
+    )
     trigger_seconds: Annotated[float, Field(ge=0)] = Field(
         1.0, description="Least time between the starts of two micro-batches of one query, in seconds."
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkRuntimeError
 from pyspark.sql import SparkSession
 
+from checkpoints import s3
 from schemas.errors import SluiceError
 from schemas.settings import Settings
 from streams import jvm_logs
@@ -32,12 +34,13 @@ _DEFAULTS = {
 
 
 class JarsMissing(SluiceError):
-    """The folder of jars is not there or has no Delta in it."""
+    """A folder of jars is not there, or has not what it is for in it."""
 
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: str, jar: str, target: str) -> None:
+        self.folder, self.jar = folder, jar
         super().__init__(
-            f"No Delta jars in {folder}. Run `make jars`, or name the folder that has them with the setting `jars_dir`."
+            f"No jar of {jar} in {folder}. Run `make {target}`, or name the folder that has it with the setting "
+            f"`{target.replace('-', '_')}_dir`."
         )
 
 
@@ -54,15 +57,16 @@ class JvmNotStarted(SluiceError):
 
 def build(settings: Settings, app_name: str = "sluice") -> SparkSession:
     """The session of the service, with the pinned jars as local files; raises JarsMissing."""
-    jars = sorted(str(jar) for jar in settings.jars_dir.expanduser().resolve().glob("*.jar"))
-    if not any("delta-spark" in jar for jar in jars):
-        raise JarsMissing(str(settings.jars_dir))
+    is_on_s3 = s3.is_on_s3(settings.lake)
+    jars = _jars(settings.jars_dir, "delta-spark", "jars")
+    jars += _jars(settings.s3_jars_dir, "hadoop-aws", "s3-jars") if is_on_s3 else []
     # Arrow functions run in a Python of their own: it must be this one, with the same packages.
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     conf = SparkConf().setMaster(settings.spark.master).setAppName(app_name)
     conf.setAll(
         [
             *_DEFAULTS.items(),
+            *(_s3_settings().items() if is_on_s3 else ()),
             ("spark.jars", ",".join(jars)),
             ("spark.driver.memory", settings.spark.driver_memory),
             ("spark.sql.shuffle.partitions", str(settings.spark.shuffle_partitions)),
@@ -71,6 +75,35 @@ def build(settings: Settings, app_name: str = "sluice") -> SparkSession:
     )
     context = SparkContext.getOrCreate(conf) if SparkContext._active_spark_context else _new_context(conf)
     return SparkSession(context)
+
+
+def _jars(folder: Path, needed: str, target: str) -> list[str]:
+    found = sorted(str(jar) for jar in folder.expanduser().resolve().glob("*.jar"))
+    if not any(Path(jar).name.startswith(needed) for jar in found):
+        raise JarsMissing(str(folder), needed, target)
+    return found
+
+
+def _s3_settings() -> dict[str, str]:
+    """What Hadoop's client of S3 is told: the same store, region and credentials as the driver's clients find."""
+    store, region = s3.endpoint(), s3.region()
+    found = {
+        "spark.hadoop.fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
+        "spark.hadoop.fs.s3a.aws.credentials.provider": (
+            "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
+        ),
+        # Delta's own looks whether a commit is there, and then writes it.
+        "spark.delta.logStore.s3.impl": "sluice.ConditionalLogStore",
+        # The other one asks for a file system of another kind, which there is none of under this scheme.
+        "spark.sql.streaming.checkpointFileManagerClass": (
+            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+        ),
+    }
+    if store is not None:
+        found |= {"spark.hadoop.fs.s3a.endpoint": store, "spark.hadoop.fs.s3a.path.style.access": "true"}
+    if region is not None or store is not None:
+        found["spark.hadoop.fs.s3a.endpoint.region"] = region or "us-east-1"
+    return found
 
 
 def _new_context(conf: SparkConf) -> SparkContext:

@@ -1,7 +1,8 @@
 """Folders of pinned jars, resolved by Maven from the poms in this folder.
 
-`pom.xml` names what the service gives to Spark, `embedded.xml` what only the embedded stack needs. A stamp
-beside the jars holds the pom's hash and the jars' names: as long as both still agree, nothing is started.
+`pom.xml` names what the service gives to Spark, `s3/pom.xml` what it gives it beside for a lake on S3, a jar of
+Sluice's own among it, and `embedded.xml` what only the embedded stack needs. A stamp beside the jars holds the hash of
+the pom and of its sources, and the jars' names: as long as both still agree, nothing is started.
 Maven's folder replaces the old one whole, so that a jar that left the pom is gone, and a failed or killed
 run changes nothing.
 """
@@ -25,9 +26,10 @@ from deploy.jars.errors import JarsError, MavenFailedError, MavenMissingError, U
 
 __all__ = ["JarSet", "JarsError", "MavenFailedError", "MavenMissingError", "UnknownJarSetError", "resolve"]
 
-JarSet = Literal["service", "embedded"]
+JarSet = Literal["service", "s3", "embedded"]
 POMS: dict[JarSet, Path] = {
     "service": Path(__file__).with_name("pom.xml"),
+    "s3": Path(__file__).with_name("s3") / "pom.xml",
     "embedded": Path(__file__).with_name("embedded.xml"),
 }
 STAMP = ".stamp.json"
@@ -61,7 +63,9 @@ def resolve_pom(pom: Path, folder: Path) -> Path:
 def _fingerprint(pom: Path) -> str:
     # The machine is part of it: profiles in the pom choose PostgreSQL's binaries by it.
     machine = f"{platform.system()}-{platform.machine()}"
-    return hashlib.sha256(pom.read_bytes() + machine.encode()).hexdigest()
+    sources = sorted((pom.parent / "src").rglob("*.java"))
+    texts = [file.read_bytes() for file in (pom, *sources)]
+    return hashlib.sha256(b"".join(texts) + machine.encode()).hexdigest()
 
 
 def _is_current(folder: Path, wanted: str) -> bool:
@@ -75,7 +79,7 @@ def _is_current(folder: Path, wanted: str) -> bool:
 def _replace(folder: Path, pom: Path, wanted: str) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as scratch:
         fresh = Path(scratch) / "fresh"
-        _copy_dependencies(pom, fresh)
+        _run_maven(pom, fresh, Path(scratch) / "work")
         jars = sorted(jar.name for jar in fresh.glob("*.jar"))
         (fresh / STAMP).write_text(json.dumps({"pom": wanted, "jars": jars}, indent=1))
         if folder.exists():
@@ -83,13 +87,14 @@ def _replace(folder: Path, pom: Path, wanted: str) -> None:
         fresh.rename(folder)
 
 
-def _copy_dependencies(pom: Path, target: Path) -> None:
+def _run_maven(pom: Path, target: Path, work: Path) -> None:
     maven = shutil.which("mvn")
     if maven is None:
         raise MavenMissingError(pom, target.parent.parent)
-    command = [maven, "--quiet", "--batch-mode", "--file", str(pom), "dependency:copy-dependencies"]
+    phases = ["package"] if (pom.parent / "src").is_dir() else []
+    command = [maven, "--quiet", "--batch-mode", "--file", str(pom), *phases, "dependency:copy-dependencies"]
     ended = subprocess.run(
-        [*command, "-DincludeScope=runtime", f"-DoutputDirectory={target}"],
+        [*command, "-DincludeScope=runtime", f"-DoutputDirectory={target}", f"-DbuildDirectory={work}"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -97,15 +97,12 @@ def _counts(lake: Lake, table: str, folders: list[LaneFolder]) -> dict[str, int]
 
 
 def _write_down(lake: Lake, table: str, day: date, counts: dict[str, int]) -> None:
-    filesystem, file = lake.filesystem(f"{lake.errors(table)}/{_EXPIRED}/dt={day.isoformat()}.json")
+    place = f"{lake.errors(table)}/{_EXPIRED}/dt={day.isoformat()}.json"
+    filesystem, file = lake.filesystem(place)
     if filesystem.get_file_info(file).type == fs.FileType.File:
         before = _written_down(filesystem, file, table)
         counts = {**counts, **{run_id: max(count, counts.get(run_id, 0)) for run_id, count in before.items()}}
-    filesystem.create_dir(file.rpartition("/")[0], recursive=True)
-    # Moved into place: on a disk, a file that is being written can be cut short.
-    with filesystem.open_output_stream(f"{file}.tmp") as stream:
-        stream.write(json.dumps(counts, sort_keys=True).encode())
-    filesystem.move(f"{file}.tmp", file)
+    lake.write(place, json.dumps(counts, sort_keys=True).encode())
 
 
 def _written_down(filesystem: fs.FileSystem, file: str, table: str) -> dict[str, int]:

@@ -31,7 +31,7 @@ from checkpoints.requests import Rewind
 from checkpoints.spans import NONE, Spans
 from sinks import fence
 from sinks.commit import Commit
-from sinks.lanes import lane
+from streams.acts import lanes
 from streams.acts.cut import Cut, cuts_of
 from streams.acts.errors import FilesGone, WouldLose
 from streams.acts.plan import Plan
@@ -40,8 +40,6 @@ from streams.graph import Graph
 from streams.silver import ChangeStep
 from streams.sources import Brokers
 from streams.steps import CREATED
-
-_LANE_STEPS = ("append", "merge", "history", "redrive", "discard", "replay")
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,9 @@ def carry_out_rewind(graph: Graph, act: Act) -> dict[str, Any]:
         if not cut.moves:
             made[name] = cut.now
             continue
-        _move_lanes(graph, name, cut, act.id)
+        lanes.move(
+            graph.lake, name, _only_in(graph, name, cut.now, cut.to), _only_in(graph, name, cut.to, cut.now), act.id
+        )
         _restore_tombstones(graph, name, cut)
         made[name] = _restore(graph, name, cut, act, made, cuts)
         if name in graph.bronze:
@@ -186,10 +186,11 @@ def _require_files(graph: Graph, name: str, cut: Cut) -> None:
         then = set(DeltaTable(path, version=cut.to).file_uris())
     except DeltaError as error:
         raise FilesGone(name, cut.to, str(error)) from error
-    left = then - set(graph.tables[name].handle().file_uris())
-    for file in sorted(left):
-        filesystem, inner = graph.lake.filesystem(file)
-        if filesystem.get_file_info(inner).type != fs.FileType.File:
+    left = sorted(then - set(graph.tables[name].handle().file_uris()))
+    filesystem, _ = graph.lake.filesystem(path)
+    infos = filesystem.get_file_info([graph.lake.filesystem(file)[1] for file in left])
+    for file, info in zip(left, infos, strict=True):
+        if info.type != fs.FileType.File:
             raise FilesGone(name, cut.to, f"{file} is not there any more")
 
 
@@ -273,39 +274,3 @@ def _only_in(graph: Graph, name: str, one: int, other: int) -> Iterator[LogCommi
 
 def _is_batch(commit: LogCommit) -> bool:
     return commit.entry is not None and commit.entry.step == "append"
-
-
-def _move_lanes(graph: Graph, name: str, cut: Cut, act: str) -> None:
-    """Move the lane folders of what is undone aside, and back those of what an earlier rewind had undone."""
-    aside = f"{graph.lake.root}/_rewound/{act}"
-    for commit in _only_in(graph, name, cut.now, cut.to):
-        for folder in _folders(graph, name, commit.entry):
-            _move(graph, folder, folder.replace(f"{graph.lake.root}/_errors", aside, 1))
-    again = [
-        folder for commit in _only_in(graph, name, cut.to, cut.now) for folder in _folders(graph, name, commit.entry)
-    ]
-    if again:
-        filesystem, path = graph.lake.filesystem(f"{graph.lake.root}/_rewound")
-        acts = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
-        for folder in again:
-            for info in acts:
-                old = folder.replace(f"{graph.lake.root}/_errors", f"{graph.lake.root}/_rewound/{info.base_name}", 1)
-                _move(graph, old, folder)
-
-
-def _folders(graph: Graph, name: str, entry: LedgerEntry | None) -> list[str]:
-    """Where a step's rejects, or its verdicts on them, are kept."""
-    if entry is None or entry.step not in _LANE_STEPS:
-        return []
-    if entry.step == "redrive":
-        return [lane.verdicts_folder(graph.lake, name, entry.run_id)]
-    return [lane.folder(graph.lake, name, entry.run_date, entry.run_id)]
-
-
-def _move(graph: Graph, source: str, target: str) -> None:
-    filesystem, source_path = graph.lake.filesystem(source)
-    _, target_path = graph.lake.filesystem(target)
-    if filesystem.get_file_info(source_path).type != fs.FileType.Directory:
-        return
-    filesystem.create_dir(target_path.rpartition("/")[0], recursive=True)
-    filesystem.move(source_path, target_path)

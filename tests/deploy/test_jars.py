@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -107,7 +108,7 @@ def test_a_pom_that_names_no_jar_is_an_error(tmp_path: Path) -> None:
 
 
 def test_an_unknown_set_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(jars.UnknownJarSetError, match="service, embedded"):
+    with pytest.raises(jars.UnknownJarSetError, match="service, s3, embedded"):
         jars.resolve("servce")  # type: ignore[arg-type]
 
 
@@ -121,11 +122,25 @@ def test_the_service_and_the_embedded_stack_have_a_set_each() -> None:
     assert any(name.startswith("debezium-connector-postgres-") for name in names(jars.resolve("embedded")))
 
 
-def test_the_service_set_brings_nothing_that_pyspark_ships() -> None:
+def test_the_sets_for_spark_bring_nothing_that_pyspark_ships() -> None:
     import pyspark
 
     shipped = {name.rsplit("-", 1)[0] for name in names(Path(pyspark.__file__).parent / "jars")}
-    assert not {name.rsplit("-", 1)[0] for name in names(jars.resolve("service"))} & shipped
+    for name in ("service", "s3"):
+        assert not {jar.rsplit("-", 1)[0] for jar in names(jars.resolve(name))} & shipped
+
+
+def test_the_set_for_s3_has_what_is_built_of_its_sources() -> None:
+    with zipfile.ZipFile(jars.resolve("s3") / "sluice-s3-1.jar") as built:
+        assert "sluice/ConditionalLogStore.class" in built.namelist()
+
+
+def test_a_changed_source_is_built_anew(tmp_path: Path) -> None:
+    home = shutil.copytree(jars.POMS["s3"].parent, tmp_path / "s3")
+    before = jars._fingerprint(home / "pom.xml")
+    source = next((home / "src").rglob("*.java"))
+    source.write_text(source.read_text() + "\n")
+    assert jars._fingerprint(home / "pom.xml") != before
 
 
 def test_the_command_resolves_the_named_sets(capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,7 +144,7 @@ def test_a_lost_checkpoint_is_refused(stack: EmbeddedStack, service: ServiceProc
     ("setting", "value", "code", "sentence"),
     [
         ("lake", "/proc/lake", 1, "The lake at /proc/lake can not be written"),
-        ("jars_dir", "/nowhere", 1, "No Delta jars in /nowhere. Run `make jars`"),
+        ("jars_dir", "/nowhere", 1, "No jar of delta-spark in /nowhere. Run `make jars`"),
         ("pipeline", "/nowhere", 2, "There is no such folder"),
         ("metrics_port", "70000", 2, "metrics_port"),
         ("trigger_seconds", "soon", 2, "trigger_seconds"),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import re
 from typing import Any
 
 from deltalake import DeltaTable
+from pyarrow import fs
 from pyspark.sql import DataFrame
 
+from checkpoints.lake import filesystem_of
 from schemas import columns as c
 
+_LANE_FILE = re.compile(r"/dt=[^/]+/run_id=[^/]+/[^._/][^/]*\.json$")
 _ADDED = {*c.INGEST_METADATA, c.SEQUENCE, c.COLUMN_SEQUENCES, c.UNKNOWN}
 
 
@@ -28,6 +31,10 @@ def tuples(frame: DataFrame, *columns: str) -> list[tuple[Any, ...]]:
 
 def lane_records(errors: str) -> list[dict[str, Any]]:
     """Every record of an error lane, by partition and offset."""
-    files = Path(errors).glob("dt=*/run_id=*/*.json")
-    found = [json.loads(line) for file in files for line in file.read_text().splitlines()]
+    filesystem, folder = filesystem_of(errors)
+    found = []
+    for info in filesystem.get_file_info(fs.FileSelector(folder, recursive=True, allow_not_found=True)):
+        if _LANE_FILE.match(info.path.removeprefix(folder)):
+            with filesystem.open_input_stream(info.path) as stream:
+                found += [json.loads(line) for line in bytes(stream.read()).splitlines()]
     return sorted(found, key=lambda record: (record["topic"], record["partition"], record["offset"]))

@@ -47,6 +47,8 @@ class Town:
     jars: Path
     name: str
     seed: int = 0
+    root: str = ""
+    """Where the lake is, if not in the folder; a URI of S3's goes by what the environment says of the store."""
     people: dict[int, tuple[str | None, str | None]] = field(default_factory=dict)
     history: dict[int, list[tuple[datetime, str | None]]] = field(default_factory=dict)
     visits: dict[int, tuple[int, datetime]] = field(default_factory=dict)
@@ -73,10 +75,11 @@ class Town:
     def new_service(self, log: str) -> ServiceProcess:
         """A service over this lake; several may be made, and one can run."""
         settings = {
-            "lake": str(self.folder / "lake"),
+            "lake": self.root or str(self.folder / "lake"),
             "pipeline": str(self.folder / "pipeline"),
             "kafka.bootstrap_servers": self.stack.kafka.bootstrap,
             "jars_dir": str(self.jars),
+            "s3_jars_dir": str(self.jars.with_name("s3")),
             "metrics_port": str(free_port()),
             "trigger_seconds": "0.3",
             "restart_backoff_seconds": "0.2",
@@ -224,7 +227,7 @@ class Town:
         return {
             name: rows_of(self.lake.table(name))
             for name in people.SPECS
-            if not name.startswith("bronze.") and Path(self.lake.table(name)).is_dir()
+            if not name.startswith("bronze.") and DeltaTable.is_deltatable(self.lake.table(name))
         }
 
     def sluice(self, *arguments: str, code: int = 0) -> str:
