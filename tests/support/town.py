@@ -21,6 +21,7 @@ from checkpoints.lake import Lake
 from deploy.embedded.stack import EmbeddedStack
 from tests.support import people
 from tests.support.bronze import change
+from tests.support.moto import Moto
 from tests.support.service import ServiceProcess, free_port
 from tests.support.tables import lane_records, rows_of
 
@@ -48,7 +49,8 @@ class Town:
     name: str
     seed: int = 0
     root: str = ""
-    """Where the lake is, if not in the folder; a URI of S3's goes by what the environment says of the store."""
+    """Where the lake is, if not in the folder."""
+    store: Moto | None = None
     people: dict[int, tuple[str | None, str | None]] = field(default_factory=dict)
     history: dict[int, list[tuple[datetime, str | None]]] = field(default_factory=dict)
     visits: dict[int, tuple[int, datetime]] = field(default_factory=dict)

@@ -8,17 +8,19 @@ import platform
 import statistics
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from deploy import build_folder, jars
 from deploy.embedded.stack import EmbeddedStack
+from tests.support.moto import moto
 from tests.torture.run import Report, Torture
 
 
 def text_of(report: Report) -> str:
     recoveries = sorted(report.recoveries)
     lines = [
-        f"# Torture, seed {report.seed}",
+        f"# Torture, seed {report.seed}, the lake on {report.lake}",
         "",
         f"{platform.machine()}, {os.cpu_count()} cores; {report.seconds:,.0f} s.",
         "",
@@ -45,15 +47,21 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20, help="how many faults come")
     parser.add_argument("--seed", type=int, default=1, help="of the town and of the faults")
     parser.add_argument("--only", help="these faults alone, by name, with commas")
+    parser.add_argument("--store", choices=["files", "s3"], default="files", help="where the lake lies; s3 is moto's")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="sluice-torture-") as folder, EmbeddedStack(tables=[]) as stack:
-        torture = Torture(stack, Path(folder), jars.resolve("service"), given.seed)
+    with ExitStack() as held:
+        folder = held.enter_context(tempfile.TemporaryDirectory(prefix="sluice-torture-"))
+        stack = held.enter_context(EmbeddedStack(tables=[]))
+        store = held.enter_context(moto()) if given.store == "s3" else None
+        if store is not None:
+            jars.resolve("s3")
+        torture = Torture(stack, Path(folder), jars.resolve("service"), given.seed, store=store)
         report = torture.run(given.rounds, given.only.split(",") if given.only else None)
     text = text_of(report)
-    place = build_folder() / "torture"
-    place.mkdir(parents=True, exist_ok=True)
-    (place / f"{given.seed}.md").write_text(text)
-    print(f"\n{text}\nThe report is in {place / f'{given.seed}.md'}.")
+    place = build_folder() / "torture" / f"{given.store}-{given.seed}.md"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+    print(f"\n{text}\nThe report is in {place}.")
     return 0 if report.is_clean else 1
 
 

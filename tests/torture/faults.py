@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,8 +126,8 @@ def drain(town: Town, chance: random.Random) -> str:
 def full_disk(town: Town, chance: random.Random) -> str:
     """The disk of the lake is full for a while."""
     lake = Path(town.lake.root)
-    if not os.path.ismount(lake):
-        raise Skipped("the lake is on no disk of its own: mounting a tmpfs is not allowed here")
+    if town.store is not None or not os.path.ismount(lake):
+        raise Skipped("the lake is on no disk of its own")
     ballast = lake / "ballast"
     time.sleep(chance.uniform(0, 1))
     try:
@@ -142,6 +143,18 @@ def full_disk(town: Town, chance: random.Random) -> str:
     return "the disk was full"
 
 
+def bad_store(town: Town, chance: random.Random) -> str:
+    """S3 is slow, refuses, and loses answers, for a while."""
+    if town.store is None:
+        raise Skipped("the lake is not on S3 (`--store s3`)")
+    before = town.store.weather(late=0.2, refused=0.15, lost=0.05)
+    town.live(20)
+    time.sleep(chance.uniform(5, 9))
+    met = Counter(town.store.weather())
+    met.subtract(before)
+    return f"S3 met {', '.join(f'{times} requests {kind}' for kind, times in sorted(met.items()))}"
+
+
 FAULTS: dict[str, tuple[int, Callable[[Town, random.Random], str]]] = {
     "kill": (4, kill),
     "kill at a failpoint": (6, kill_at_a_place),
@@ -153,5 +166,6 @@ FAULTS: dict[str, tuple[int, Callable[[Town, random.Random], str]]] = {
     "kill Connect": (2, kill_connect),
     "drain": (1, drain),
     "full disk": (2, full_disk),
+    "bad S3": (3, bad_store),
 }
 """Name -> how often, compared with the others, and what it does."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from deltalake import DeltaTable
 
 from deploy.embedded.stack import EmbeddedStack
+from tests.support.moto import Moto
 from tests.support.service import is_drained
 from tests.support.town import Findings
 from tests.torture.database_town import DatabaseTown
@@ -27,6 +28,7 @@ class Report:
     """What a torture found; `recoveries` are seconds from a death to the first new commit after it."""
 
     seed: int
+    lake: str
     rounds: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -47,14 +49,22 @@ class Torture:
     """One town under `rounds` faults; replayable by its seed, as far as time allows."""
 
     def __init__(
-        self, stack: EmbeddedStack, folder: Path, jars: Path, seed: int, say: Callable[[str], None] = print
+        self,
+        stack: EmbeddedStack,
+        folder: Path,
+        jars: Path,
+        seed: int,
+        *,
+        store: Moto | None = None,
+        say: Callable[[str], None] = print,
     ) -> None:
         self._mount = folder / "lake"
         self._mount.mkdir(parents=True)
-        self._is_mounted = _mount(self._mount)
-        self.town = DatabaseTown(stack, folder, jars, f"torture{seed}", seed=seed)
+        self._is_mounted = store is None and _mount(self._mount)
+        root = "" if store is None else f"s3://{store.bucket}/torture{seed}"
+        self.town = DatabaseTown(stack, folder, jars, f"torture{seed}", seed=seed, root=root, store=store)
         self.chance = random.Random(seed)
-        self.report = Report(seed)
+        self.report = Report(seed, "a file system" if store is None else "S3")
         self._say = say
 
     def run(self, rounds: int, only: list[str] | None = None) -> Report:
@@ -74,7 +84,8 @@ class Torture:
         return self.report
 
     def _round(self, number: int, named: str | None) -> None:
-        name = named or self.chance.choices(list(FAULTS), [weight for weight, _ in FAULTS.values()])[0]
+        likely = {name: weight for name, (weight, _) in FAULTS.items() if name not in self.report.skipped}
+        name = named or self.chance.choices(list(likely), list(likely.values()))[0]
         self._ensure_runs()
         self.town.live(40)
         try:

@@ -12,7 +12,9 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from checkpoints import failpoints
+from deploy import jars
 from deploy.embedded.stack import EmbeddedStack
+from tests.support.moto import moto
 from tests.support.service import get, is_drained
 from tests.support.town import Town
 from tests.torture.__main__ import text_of
@@ -38,6 +40,18 @@ def test_a_few_rounds_lose_and_double_nothing(stack: EmbeddedStack, service_jars
     assert set(report.skipped) <= {"full disk"}
     assert report.records > 200
     assert "| lost | 0 |" in text
+
+
+def test_a_few_rounds_on_s3_lose_and_double_nothing(stack: EmbeddedStack, service_jars: Path, tmp_path: Path) -> None:
+    jars.resolve("s3")
+    faults = ["bad S3", "take over", "bad S3"]
+    with moto() as store:
+        report = Torture(stack, tmp_path, service_jars, seed=12, store=store).run(len(faults), faults)
+        met = store.weather()
+
+    assert report.is_clean, text_of(report)
+    assert report.rounds == len(faults)
+    assert set(met) == {"late", "refused", "lost"}
 
 
 def test_it_dies_between_any_two_effects_and_comes_back(
