@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -78,7 +80,7 @@ def run(
     config: ConfigOption = None,
     set_: SetOption = None,
     once: Annotated[bool, typer.Option("--once", help="Drain what is available through all layers, and exit.")] = False,
-) -> int:
+) -> None:
     """Run the service: one query per bronze table, and the tables below them.
 
     SIGTERM or SIGINT drain it: batches in hand are finished within `drain_seconds`. The exit code is 1 where a query
@@ -87,7 +89,12 @@ def run(
     from streams.service import Service
 
     settings = settings_of(config, set_)
-    return Service(settings, load(settings.pipeline), once=once).run()
+    code = Service(settings, load(settings.pipeline), once=once).run()
+    # Threads that were interrupted, or that only look on, may be in native code: Python's own end would break there.
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @app.command()
