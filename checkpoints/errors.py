@@ -30,6 +30,18 @@ class LakeNotWritable(SluiceError):
         )
 
 
+class StoreFailed(SluiceError):
+    """The store that the lake is on does not do what is asked of it, also after several attempts."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(
+            f"S3 does not do what is asked of it: {why}. See that it can be reached, that the bucket is there and may "
+            "be read and written, and what AWS_ENDPOINT_URL, AWS_REGION and the credentials say "
+            "(runbooks/operations/s3.md)."
+        )
+
+
 class UnreadableOffsets(SluiceError):
     """A file of Spark's offset log is missing, cut short or not of a form that is known."""
 
@@ -145,14 +157,14 @@ class OffsetsGone(SluiceError):
         )
 
 
-class NoExclusiveCreate(SluiceError):
+class UnknownStore(SluiceError):
     """The lake lies on a store of which it is not known how two writers are kept apart."""
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, root: str) -> None:
+        self.root = root
         super().__init__(
-            f"{path} can not be created exclusively: only a file system and S3 are known to keep two writers apart. "
-            "Set `lake` to a path or an s3:// URI."
+            f"The lake can not be at {root}: of a file system and of S3 it is known how two writers are kept apart, "
+            "and of no other store. Set `lake` to a path or to an s3://bucket/path."
         )
 
 

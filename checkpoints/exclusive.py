@@ -7,22 +7,14 @@ import uuid
 from pathlib import Path
 
 from checkpoints import s3
-from checkpoints.errors import NoExclusiveCreate
-from checkpoints.lake import Lake
 
 
-def create(lake: Lake, path: str, content: bytes) -> bool:
+def create(path: str, content: bytes) -> bool:
     """Create a file whole, unless there is one already; whether it was created.
 
     On a file system by a hard link, which fails where the name is taken, and on S3 by a conditional PUT.
-    Raises NoExclusiveCreate where the lake lies on a store that is known to offer neither.
     """
-    scheme, found, _ = path.partition("://")
-    if not found or scheme == "file":
-        return _by_link(Path(lake.filesystem(path)[1]), content)
-    if s3.is_on_s3(path):
-        return s3.create(path, content)
-    raise NoExclusiveCreate(path)
+    return s3.create(path, content) if s3.is_on_s3(path) else _by_link(Path(path), content)
 
 
 def _by_link(path: Path, content: bytes) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from pyarrow import fs
 
 from checkpoints import s3
-from checkpoints.errors import LakeNotWritable
+from checkpoints.errors import LakeNotWritable, UnknownStore
 
 _GENERATION = re.compile(r"^g(\d+)$")
 
@@ -45,11 +45,14 @@ class Lake:
 
     @classmethod
     def at(cls, root: str, token: int | None = None) -> Lake:
-        """The lake at a path or URI; a path is made absolute."""
+        """The lake at a path, which is made absolute, or at a URI of S3's; raises UnknownStore for any other."""
         if s3.is_on_s3(root):
             s3.tell_delta()
             return cls(s3.uri(root).rstrip("/"), token)
-        return cls(root.rstrip("/") if "://" in root else str(Path(root).expanduser().resolve()), token)
+        scheme, separator, path = root.partition("://")
+        if separator and scheme != "file":
+            raise UnknownStore(root)
+        return cls(str(Path(path if separator else root).expanduser().resolve()), token)
 
     def table(self, name: str) -> str:
         """The folder of a table."""
@@ -83,35 +86,39 @@ class Lake:
 
     def read(self, path: str) -> bytes | None:
         """A file, whole; None where there is none."""
-        filesystem, inner = self.filesystem(path)
+        if s3.is_on_s3(path):
+            return s3.get(path)
         try:
-            with filesystem.open_input_stream(inner) as stream:
-                return bytes(stream.read())
-        except FileNotFoundError:
+            return Path(path).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
             return None
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file, in the place of one that is there; nobody ever reads half of it."""
-        filesystem, inner = self.filesystem(path)
-        folder, _, name = inner.rpartition("/")
-        is_local = isinstance(filesystem, fs.LocalFileSystem)
-        # An object of S3's is there when it is whole; a file is moved into place.
-        part = f"{folder}/.{name}.{uuid.uuid4().hex}.part" if is_local else inner
-        if is_local:
-            filesystem.create_dir(folder, recursive=True)
-        with filesystem.open_output_stream(part) as stream:
-            stream.write(content)
-        if is_local:
-            filesystem.move(part, inner)
+        if s3.is_on_s3(path):
+            s3.put(path, content)
+            return
+        file = Path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f".{file.name}.{uuid.uuid4().hex}.part")
+        part.write_bytes(content)
+        part.replace(file)
+
+    def remove(self, path: str) -> bool:
+        """Remove a file; whether it was there."""
+        if s3.is_on_s3(path):
+            return s3.remove(path)
+        try:
+            Path(path).unlink()
+        except FileNotFoundError:
+            return False
+        return True
 
     def ensure_writable(self) -> None:
         """Create the root and write a file there; raises LakeNotWritable."""
-        filesystem, root = self.filesystem(self.root)
-        probe = f"{root}/.writable-{uuid.uuid4().hex}"
+        probe = f"{self.root}/.writable-{uuid.uuid4().hex}"
         try:
-            filesystem.create_dir(root, recursive=True)
-            with filesystem.open_output_stream(probe) as stream:
-                stream.write(b"")
-            filesystem.delete_file(probe)
+            self.write(probe, b"")
+            self.remove(probe)
         except OSError as error:
             raise LakeNotWritable(self.root, error.strerror or str(error)) from error

@@ -124,7 +124,7 @@ class Lease:
                 process=Process.here(),
                 at=datetime.now(UTC),
             )
-            if exclusive.create(lake, _file(lake, claim.token, "json"), claim.model_dump_json().encode()):
+            if exclusive.create(_file(lake, claim.token, "json"), claim.model_dump_json().encode()):
                 lease = cls(lake, claim.token, is_clean, claim.owner)
                 lease.renew()
                 _forget(lake, claim.token - _KEPT)

@@ -165,7 +165,7 @@ class Requests:
 
     def withdraw(self, request: str) -> bool:
         """Take a request back that has not been taken up; whether it was there."""
-        return self._remove(f"requests/{request}.json")
+        return self._lake.remove(f"{self._folder}/requests/{request}.json")
 
     def waiting(self) -> list[tuple[str, Request]]:
         """The requests that wait, by id; a file that is none is passed over."""
@@ -183,7 +183,7 @@ class Requests:
     def answer(self, request: str, answer: Answer) -> None:
         """Say what became of a request; it waits no longer."""
         self._write(f"answers/{request}.json", answer)
-        self._remove(f"requests/{request}.json")
+        self._lake.remove(f"{self._folder}/requests/{request}.json")
 
     def answered(self, request: str) -> Answer | None:
         """What became of a request, None while it is not known."""
@@ -192,13 +192,6 @@ class Requests:
 
     def _write(self, name: str, content: BaseModel) -> None:
         self._lake.write(f"{self._folder}/{name}", content.model_dump_json().encode())
-
-    def _remove(self, name: str) -> bool:
-        try:
-            self._filesystem.delete_file(f"{self._root}/{name}")
-        except FileNotFoundError:
-            return False
-        return True
 
 
 def _user() -> str:

@@ -11,6 +11,7 @@ from typing import Annotated, ParamSpec
 import typer
 from rich.console import Console
 
+from checkpoints import s3
 from deploy import DeployError
 from schemas.errors import InvalidPipeline, InvalidSettings, SluiceError, WrongUsage
 from schemas.settings import Settings
@@ -57,6 +58,11 @@ def reporting(command: Callable[_P, int | None]) -> Callable[_P, None]:
             code = WRONG
         except (SluiceError, DeployError) as error:
             err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
+            code = FAILED
+        except Exception as error:
+            if (failure := s3.failure(error)) is None:
+                raise
+            err.print(str(failure), style="red", markup=False, highlight=False, soft_wrap=True)
             code = FAILED
         raise typer.Exit(code)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from checkpoints import exclusive, lease
-from checkpoints.errors import LeaseHeld, LeaseLost, NoExclusiveCreate
+from checkpoints.errors import LeaseHeld, LeaseLost, UnknownStore
 from checkpoints.lake import Lake
 from checkpoints.lease import Claim, Lease, Process, Watch
 from tests.support.moto import moto
@@ -85,7 +85,7 @@ def elsewhere(lake: Lake, token: int) -> Lease:
     """A lease whose holder is on another machine: nothing is known of its process."""
     process = Process(host="far", machine="another boot", pid=1, started=1.0)
     claim = Claim(token=token, owner="far", purpose="sluice run", process=process, at=datetime.now(UTC))
-    assert exclusive.create(lake, lease._file(lake, token, "json"), claim.model_dump_json().encode())
+    assert exclusive.create(lease._file(lake, token, "json"), claim.model_dump_json().encode())
     held = Lease(lake, token, True, "far")
     held.renew()
     return held
@@ -93,15 +93,16 @@ def elsewhere(lake: Lake, token: int) -> Lease:
 
 def test_of_many_who_create_a_file_one_does(lake: Lake) -> None:
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda n: exclusive.create(lake, f"{lake.root}/x/one", b"%d" % n), range(16)))
+        made = list(pool.map(lambda n: exclusive.create(f"{lake.root}/x/one", b"%d" % n), range(16)))
 
     assert made.count(True) == 1
-    assert lease._read(lake, f"{lake.root}/x/one") == b"%d" % made.index(True)
+    assert lake.read(f"{lake.root}/x/one") == b"%d" % made.index(True)
 
 
 def test_a_store_that_is_not_known_is_refused() -> None:
-    with pytest.raises(NoExclusiveCreate, match="only a file system and S3"):
-        exclusive.create(Lake.at("gs://bucket/lake"), "gs://bucket/lake/x", b"")
+    for root in ("gs://bucket/lake", "abfss://lake@account/x"):
+        with pytest.raises(UnknownStore, match="of a file system and of S3"):
+            Lake.at(root)
 
 
 def test_a_lease_that_was_let_go_is_free_and_clean(lake: Lake) -> None:
@@ -192,7 +193,7 @@ def test_a_process_that_is_stopped_loses_it_in_time(files: Lake, holder: subproc
 
 
 def test_a_claim_that_can_not_be_read_is_waited_for_and_passed(files: Lake) -> None:
-    exclusive.create(files, lease._file(files, 7, "json"), b"{")
+    exclusive.create(lease._file(files, 7, "json"), b"{")
 
     taken = Lease.take(files, "sluice run", 0.3)
 

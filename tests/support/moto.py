@@ -116,6 +116,9 @@ class _Quiet(MotoRequestHandler):
     def log_request(self, *_: object) -> None:
         pass
 
+    def connection_dropped(self, *_: object) -> None:
+        self.close_connection = True
+
 
 def main() -> None:
     app = _Weather(DomainDispatcherApplication(create_backend_app))
