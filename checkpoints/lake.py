@@ -46,7 +46,7 @@ class Lake:
     @classmethod
     def at(cls, root: str, token: int | None = None) -> Lake:
         """The lake at a path, which is made absolute, or at a URI of S3's; raises UnknownStore for any other."""
-        if s3.is_on_s3(root):
+        if s3.is_on_s3(root) and s3.bucket_and_key(root)[0]:
             s3.tell_delta()
             return cls(s3.uri(root).rstrip("/"), token)
         scheme, separator, path = root.partition("://")

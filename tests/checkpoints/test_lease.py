@@ -100,7 +100,7 @@ def test_of_many_who_create_a_file_one_does(lake: Lake) -> None:
 
 
 def test_a_store_that_is_not_known_is_refused() -> None:
-    for root in ("gs://bucket/lake", "abfss://lake@account/x"):
+    for root in ("gs://bucket/lake", "abfss://lake@account/x", "s3://"):
         with pytest.raises(UnknownStore, match="of a file system and of S3"):
             Lake.at(root)
 

@@ -68,9 +68,11 @@ def test_spark_commits_where_no_other_commit_stands(
     """Every batch is Spark's, and its commits are conditional: an object of the commit's name keeps it out."""
     town = Town(stack, tmp_path, service_jars, "large", root=f"s3://{store.bucket}/large")
     town.service.settings = {**town.service.settings, "small_batch_rows": "0"}
+    town.service.start()
     for _ in range(2):
         town.live(60)
-        assert town.service.run_to_end("--once") == 0, town.service.log.read_text()[-3000:]
+        town.service.wait_for(is_drained, "all is read")
+    assert town.service.terminate() == 0
     town.check()
     log = CommitLog(town.lake, "silver.people")
     entries = [one.entry for one in log.down_from(DeltaTable(town.lake.table("silver.people")).version()) if one.entry]
