@@ -179,8 +179,8 @@ def status(
     settings = settings_of(config, set_)
     graph = Graph.build(load(settings.pipeline), settings, decodes=False)
     brokers = Brokers(settings.kafka)
-    answers = brokers.reachable()
-    found = list(status_of(graph, brokers if answers else None))
+    silence = brokers.silence()
+    found = list(status_of(graph, None if silence else brokers))
     problems = [one.problem for one in found if one.problem]
     if as_json:
         out.print_json(json.dumps([one.to_json() for one in found]))
@@ -211,8 +211,8 @@ def status(
             "-" if one.age_seconds is None else _duration(one.age_seconds),
         )
     out.print(grid)
-    if not answers:
-        err.print(f"The brokers at {settings.kafka.bootstrap_servers} do not answer: the lag of bronze is not known.")
+    if silence:
+        err.print(f"{silence[0].upper()}{silence[1:]}: the lag of bronze is not known.", highlight=False)
     for problem in problems:
         err.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
     return FAILED if problems else DONE

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from confluent_kafka import Consumer, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, TopicDescription  # type: ignore[attr-defined]
 from pyspark.sql import DataFrame, SparkSession
 
@@ -15,6 +16,9 @@ from schemas.errors import SluiceError
 from schemas.settings import KafkaSettings, Settings
 from schemas.spec import BronzeSpec
 
+_REFUSALS = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED)
+_NOT_ALLOWED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED)
+_ADDRESS = re.compile(r"^\S+/bootstrap: |\(after \d+ms in state \S+\)")
 _EARLIEST = -2
 """In Spark's JSON of offsets: from the beginning of the partition."""
 
@@ -123,19 +127,25 @@ class Brokers:
     """What the service asks the brokers: whether a topic is there, what it is, and from where to where it reaches."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        self._options = {**_python_client(kafka), "log_level": 0, "socket.timeout.ms": 5000}
+        self._options = {
+            **_python_client(kafka),
+            "log_level": 0,
+            "socket.timeout.ms": 5000,
+            "error_cb": self._on_error,
+        }
         self._servers = kafka.bootstrap_servers
+        self._refused = ""
         self._consumer: Consumer | None = None
         self._admin: AdminClient | None = None
 
-    def reachable(self, timeout_seconds: float = 3.0) -> bool:
-        """Whether the brokers answer."""
+    def silence(self, timeout_seconds: float = 3.0) -> str | None:
+        """Why the brokers do not answer, as a sentence; None where they do."""
         client = AdminClient(self._options)
         try:
             client.list_topics(timeout=timeout_seconds)
-        except KafkaException:
-            return False
-        return True
+        except KafkaException as error:
+            return self._silent(client, error)
+        return None
 
     def missing(self, topic: str, timeout_seconds: float = 5.0) -> str | None:
         """Why a topic can not be read now, as a sentence; None where it can."""
@@ -144,10 +154,22 @@ class Brokers:
         try:
             found = client.list_topics(topic, timeout=timeout_seconds).topics.get(topic)
         except KafkaException as error:
-            return f"the brokers at {self._servers} do not answer ({error.args[0].name()})"
+            return self._silent(client, error)
+        if found is not None and found.error is not None and found.error.code() in _NOT_ALLOWED:
+            return f"topic {topic} at {self._servers} may not be read with these credentials"
         if found is None or found.error is not None or not found.partitions:
             return f"topic {topic} does not exist yet"
         return None
+
+    def _silent(self, client: AdminClient, error: KafkaException) -> str:
+        """The sentence of an error; where a connection was refused, with the reason that the client has noted."""
+        client.poll(0)
+        return f"the brokers at {self._servers} do not answer ({self._refused or error.args[0].name()})"
+
+    def _on_error(self, error: KafkaError) -> None:
+        """Keep why a connection was refused: what waits for it is only told that there is none."""
+        if error.code() in _REFUSALS:
+            self._refused = _ADDRESS.sub("", error.str()).strip()
 
     def end_offsets(self, topic: str, partitions: Mapping[int, int], timeout_seconds: float = 5.0) -> dict[int, int]:
         """Partition -> the offset that the next record will have, for every partition of the topic.

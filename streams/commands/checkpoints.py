@@ -31,17 +31,17 @@ def show(as_json: JsonOption = False, config: ConfigOption = None, set_: SetOpti
     """
     settings = settings_of(config, set_)
     brokers = Brokers(settings.kafka)
-    answers = brokers.reachable()
+    silence = brokers.silence()
     graph = Graph.build(load(settings.pipeline), settings, decodes=False)
-    found = list(states_of(graph, brokers if answers else None))
+    found = list(states_of(graph, None if silence else brokers))
     brokers.close()
     problems = [one.problem for one in found if one.problem]
     if as_json:
         out.print_json(json.dumps([one.to_json() for one in found]))
         return FAILED if problems else DONE
     out.print(_grid(found))
-    if not answers:
-        err.print(f"The brokers at {settings.kafka.bootstrap_servers} do not answer: what topics have is not known.")
+    if silence:
+        err.print(f"{silence[0].upper()}{silence[1:]}: what topics have is not known.", highlight=False)
     for problem in problems:
         err.print(problem, style="red", markup=False, highlight=False, soft_wrap=True)
     return FAILED if problems else DONE

@@ -78,7 +78,7 @@ class ServiceProcess:
         brokers = Brokers(settings.kafka)
         try:
             found = status_of(
-                Graph.build(load(settings.pipeline), settings, decodes=False), brokers if brokers.reachable() else None
+                Graph.build(load(settings.pipeline), settings, decodes=False), None if brokers.silence() else brokers
             )
             return {one.table: one.to_json() for one in found}
         finally:
