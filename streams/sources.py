@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, TopicDescription  # type: ignore[attr-defined]
@@ -127,7 +128,7 @@ class Brokers:
     """What the service asks the brokers: whether a topic is there, what it is, and from where to where it reaches."""
 
     def __init__(self, kafka: KafkaSettings) -> None:
-        self._options = {
+        self._options: dict[str, Any] = {
             **_python_client(kafka),
             "log_level": 0,
             "socket.timeout.ms": 5000,
