@@ -59,6 +59,7 @@ class Metrics:
     audit_differences: Gauge
     last_audit: Gauge
     reconcile_differences: Gauge
+    slot_bytes: Gauge
     last_reconciliation: Gauge
 
     @classmethod
@@ -194,6 +195,12 @@ class Metrics:
                 ["table"],
                 registry=registry,
             ),
+            slot_bytes=Gauge(
+                "sluice_source_slot_bytes",
+                "Log that a source database keeps for a replication slot, since it was not read and confirmed yet.",
+                ["source", "slot"],
+                registry=registry,
+            ),
             last_reconciliation=Gauge(
                 "sluice_last_reconcile_timestamp_seconds",
                 "When the silver table was last compared with its source to the end, in seconds since 1970.",
@@ -301,6 +308,11 @@ class Metrics:
         """The bronze table was audited, with this many differences found or remembered."""
         self.audit_differences.labels(table).set(differences)
         self.last_audit.labels(table).set(time.time())
+
+    @_recording
+    def slot_kept(self, source: str, slot: str, size: int) -> None:
+        """The source keeps this many bytes of its log for a replication slot."""
+        self.slot_bytes.labels(source, slot).set(size)
 
     @_recording
     def reconciled(self, table: str, differences: int) -> None:

@@ -33,6 +33,12 @@ _POSITION: Final = """
     SELECT (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END)
         - '0/0'::pg_lsn
 """
+_SLOTS: Final = """
+    SELECT slot_name::text,
+        (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END) - restart_lsn
+    FROM pg_replication_slots
+    WHERE slot_type = 'logical' AND database = current_database() AND restart_lsn IS NOT NULL
+"""
 _TYPES: Final = "SELECT oid::int, typname::text, typcategory::text FROM pg_type WHERE oid = ANY({})"
 _BIGINT: Final = range(-(2**63), 2**63)
 
@@ -47,6 +53,18 @@ def snapshot(table: str, reconcile: Reconcile, settings: SourceSettings | None, 
             yield Postgres(table, reconcile, columns, connection)
         except psycopg.Error as error:
             raise SourceFailed(table, reconcile.source, _why(error)) from None
+
+
+def kept_for_slots(table: str, source: str, settings: SourceSettings | None) -> dict[str, int]:
+    """Slot -> bytes of its log that the database keeps, since whoever reads the slot has not confirmed them.
+
+    Of the logical slots of the source of a table, as of one moment; raises what errors.py has.
+    """
+    with _connected(table, source, settings) as connection:
+        try:
+            return {str(slot): int(kept) for slot, kept in connection.execute(_SLOTS).fetchall()}
+        except psycopg.Error as error:
+            raise SourceFailed(table, source, _why(error)) from None
 
 
 class Postgres:

@@ -11,6 +11,7 @@ from streams.metrics import Metrics
 
 PAGE = Path(__file__).parents[2] / "runbooks" / "metrics.md"
 LABELS = {"query", "layer", "table", "upstream", "topic", "partition", "reason", "severity", "outcome", "version"}
+LABELS |= {"source", "slot"}
 SUFFIX = {"counter": "_total", "info": "_info"}
 KIND = {"info": "gauge"}
 
@@ -103,6 +104,7 @@ def families(metrics: Metrics) -> list[Metric]:
     metrics.upstream_lag("t", "u", 1)
     metrics.audited("t", 1)
     metrics.reconciled("t", 1)
+    metrics.slot_kept("s", "debezium", 1)
     metrics.query_paused("q", paused=False)
     metrics.judged("t", critical=1, warn=0)
     metrics.contracts(refused=False)

@@ -498,6 +498,28 @@ def test_the_service_counts_what_it_finds(both: Both) -> None:
     assert counted() == 0
 
 
+def test_what_a_source_keeps_for_its_slots_is_measured(both: Both, server: PostgreSQL) -> None:
+    metrics = Metrics.create("1")
+    settings = Settings(lake=both.lake.root, sources={"town": both.login})
+
+    def kept() -> float:
+        watch_sources(load(both.pipeline), settings, metrics, lambda _: None, lambda: False)
+        found = metrics.registry.get_sample_value("sluice_source_slot_bytes", {"source": "town", "slot": "unread"})
+        assert found is not None
+        return found
+
+    both.both(row())
+    with psycopg.connect(server.admin_dsn, autocommit=True) as admin:
+        admin.execute("SELECT pg_create_logical_replication_slot('unread', 'pgoutput')")
+        try:
+            before = kept()
+            admin.execute("CREATE TABLE ballast AS SELECT repeat(md5(n::text), 20) FROM generate_series(1, 5000) AS n")
+            assert kept() > before + 2_000_000
+        finally:
+            admin.execute("SELECT pg_drop_replication_slot('unread')")
+            admin.execute("DROP TABLE IF EXISTS ballast")
+
+
 def test_the_shop_is_compared_by_its_own_specs(server: PostgreSQL, login: SourceSettings, tmp_path: Path) -> None:
     import pyarrow as pa
     from deltalake import write_deltalake
