@@ -1,9 +1,10 @@
 """Requests to a running service: files that outlive both sides, each carried out once and answered.
 
-| path                                | what                 |
-|-------------------------------------|----------------------|
-| `<root>/_ops/requests/<id>.json`    | a request that waits |
-| `<root>/_ops/answers/<id>.json`     | what became of it    |
+| path                                | what                                               |
+|-------------------------------------|----------------------------------------------------|
+| `<root>/_ops/requests/<id>.json`    | a request that waits, or is being carried out      |
+| `<root>/_ops/progress/<id>.json`    | how far one has come that takes long               |
+| `<root>/_ops/answers/<id>.json`     | what became of it                                  |
 
 A request that was carried out and not yet answered when the service died is carried out again: every action that can
 be requested is harmless to repeat.
@@ -16,9 +17,10 @@ import os
 import socket
 import sys
 import uuid
-from datetime import datetime
-from typing import Literal
+from datetime import UTC, datetime
+from typing import Any, Literal
 
+import orjson
 from pyarrow import fs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -92,7 +94,10 @@ class Rewind(_Model):
 
 
 class Backfill(_Model):
-    """Bring history into a bronze table; `since` and `until` are times, or for Kafka Spark's JSON of offsets."""
+    """Bring history into a bronze table; `since` and `until` are times, or for Kafka Spark's JSON of offsets.
+
+    With `admit`, batches go in however much of them is rejected.
+    """
 
     action: Literal["backfill"] = "backfill"
     table: str
@@ -105,6 +110,7 @@ class Backfill(_Model):
     rate: float | None = None
     again: str = ""
     move_watermark: bool = False
+    admit: bool = False
 
 
 class Vacuum(_Model):
@@ -137,10 +143,11 @@ class Author(_Model):
 
 
 class Request(_Model):
-    """What is asked for, and by whom."""
+    """What is asked for, by whom and when."""
 
     action: Asked = Field(discriminator="action")
     author: Author
+    at: datetime = Field(default_factory=lambda: datetime.now(UTC))
 
 
 class Answer(_Model):
@@ -160,12 +167,18 @@ class Requests:
     def submit(self, action: Asked, author: Author) -> str:
         """Leave a request; its id."""
         request = uuid.uuid4().hex
-        self._write(f"requests/{request}.json", Request(action=action, author=author))
+        self._write(f"requests/{request}.json", Request(action=action, author=author).model_dump_json().encode())
         return request
 
     def withdraw(self, request: str) -> bool:
-        """Take a request back that has not been taken up; whether it was there."""
-        return self._lake.remove(f"{self._folder}/requests/{request}.json")
+        """Take a request back that has not been taken up, or ask for it to be given up; whether it was there."""
+        was_there = self._lake.remove(f"{self._folder}/requests/{request}.json")
+        self._lake.remove(f"{self._folder}/progress/{request}.json")
+        return was_there
+
+    def waits(self, request: str) -> bool:
+        """Whether a request is still there: neither answered nor withdrawn."""
+        return self._lake.read(f"{self._folder}/requests/{request}.json") is not None
 
     def waiting(self) -> list[tuple[str, Request]]:
         """The requests that wait, by id; a file that is none is passed over."""
@@ -182,16 +195,26 @@ class Requests:
 
     def answer(self, request: str, answer: Answer) -> None:
         """Say what became of a request; it waits no longer."""
-        self._write(f"answers/{request}.json", answer)
+        self._write(f"answers/{request}.json", answer.model_dump_json().encode())
         self._lake.remove(f"{self._folder}/requests/{request}.json")
+        self._lake.remove(f"{self._folder}/progress/{request}.json")
 
     def answered(self, request: str) -> Answer | None:
         """What became of a request, None while it is not known."""
         text = self._lake.read(f"{self._folder}/answers/{request}.json")
         return Answer.model_validate_json(text) if text else None
 
-    def _write(self, name: str, content: BaseModel) -> None:
-        self._lake.write(f"{self._folder}/{name}", content.model_dump_json().encode())
+    def tell(self, request: str, progress: dict[str, Any]) -> None:
+        """Say how far a request has come."""
+        self._write(f"progress/{request}.json", orjson.dumps(progress))
+
+    def told(self, request: str) -> dict[str, Any] | None:
+        """How far a request has come; None where nothing was said of it."""
+        text = self._lake.read(f"{self._folder}/progress/{request}.json")
+        return None if text is None else dict(orjson.loads(text))
+
+    def _write(self, name: str, text: bytes) -> None:
+        self._lake.write(f"{self._folder}/{name}", text)
 
 
 def _user() -> str:

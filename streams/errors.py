@@ -23,7 +23,7 @@ class NoLane(WrongUsage):
 class TooManyRejects(Held):
     """More of a batch was rejected than the circuit breaker lets through."""
 
-    def __init__(self, table: str, batch: str, read: int, reasons: Mapping[str, int], limit: str) -> None:
+    def __init__(self, table: str, batch: str, read: int, reasons: Mapping[str, int], limit: str, way: str) -> None:
         self.table, self.batch, self.read, self.reasons, self.limit = table, batch, read, dict(reasons), limit
         rejected = sum(reasons.values())
         most = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:3]
@@ -31,7 +31,7 @@ class TooManyRejects(Held):
         super().__init__(
             f"{table}: {rejected} of the {read} records of {batch} break the contract ({why}), more than {limit} lets "
             f"through. Nothing of the batch was written. Correct the producer or the contract, or let the records go "
-            f"to the error lane with `sluice errors admit --table {table}`."
+            f"to the error lane with {way}."
         )
 
 

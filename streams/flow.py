@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 from pyspark.sql import SparkSession
 
+from checkpoints.requests import Backfill, Request
 from schemas.settings import Settings
 from streams.graph import Graph
 from streams.handover import Handover
 from streams.intake.supervisor import PullSupervisor
+from streams.intake.worker import BackfillWorker
 from streams.metrics import Metrics
 from streams.quality.gate import Gate, Judgement
 from streams.queries import QuerySupervisor
@@ -32,7 +35,10 @@ class Flow:
         self.graph = graph
         self.queries: dict[str, QuerySupervisor | PullSupervisor] = {}
         self.workers: dict[str, TableWorker] = {}
-        self._metrics = metrics
+        self._spark, self._settings, self._metrics = spark, settings, metrics
+        self._backfill: BackfillWorker | None = None
+        self._resting = False
+        self._beginning = threading.Lock()
         self._referring: dict[str, list[Gate]] = {}
         failures = ONCE_FAILURES if once else None
         for gate in graph.gates.values():
@@ -89,14 +95,30 @@ class Flow:
                     return False
         return True
 
+    def bring_in(self, asked: str, request: Request, action: Backfill) -> None:
+        """Begin a backfill that was asked for, beside the queries; one at a time, and none once at rest."""
+        with self._beginning:
+            if self._resting or (self._backfill is not None and self._backfill.is_running):
+                return
+            self._backfill = BackfillWorker(
+                asked, request, action, self.graph, self._spark, self._settings, self._metrics, self._hand_down
+            )
+            self._backfill.start()
+
     def rest(self, deadline: float) -> list[str]:
         """Begin nothing more, and wait for what is in hand until the deadline (monotonic); what had to be interrupted.
 
-        First the queries, then the tables, each in the order of the flow.
+        First what writes bronze, then the tables, each in the order of the flow.
         """
+        with self._beginning:
+            self._resting = True
+        if self._backfill is not None:
+            self._backfill.drain()
         for query in self.queries.values():
             query.drain()
         interrupted = [name for name, query in self.queries.items() if not query.stop(deadline)]
+        if self._backfill is not None and not self._backfill.stop(deadline):
+            interrupted.append(self._backfill.name)
         return interrupted + [name for name, worker in self.workers.items() if not worker.stop(deadline)]
 
     def wake_below(self, name: str) -> None:

@@ -15,6 +15,7 @@ from checkpoints.requests import (
     Answer,
     Asked,
     Author,
+    Backfill,
     Decide,
     Redrive,
     Replay,
@@ -67,7 +68,7 @@ class Turn:
 class Operations:
     """Carries out the requests of a lake, one after the other; what needs everything at rest is handed to `on_turn`.
 
-    Without `on_turn`, as while a run drains, such requests are left to wait.
+    Backfills go on beside the others. Without `on_turn`, as while a run drains, both are left to wait.
     """
 
     def __init__(
@@ -96,6 +97,10 @@ class Operations:
                 if self._on_turn is not None:
                     self._taken.add(name)
                     self._on_turn(Turn(name, action, request.author))
+                continue
+            if isinstance(action, Backfill):
+                if self._on_turn is not None:
+                    self._flow().bring_in(name, request, action)
                 continue
             _answer(self._requests, name, action, lambda request=request: self._carry_out(request))  # type: ignore[misc]
 

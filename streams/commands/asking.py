@@ -18,12 +18,19 @@ from checkpoints.requests import Asked, Author, Requests
 from schemas.errors import SluiceError
 from schemas.loader import load
 from schemas.settings import Settings
+from streams import logs
 from streams.graph import Graph
+from streams.handover import Handover
+from streams.intake.backfill import HandOn
 from streams.tenure import holding
+
+log = logs.get(__name__)
 
 _ASK_SECONDS = 0.2
 
 Work = Callable[[Graph, SparkSession | None], dict[str, Any]]
+OnTold = Callable[[dict[str, Any]], None]
+"""Told how far the service has come, as often as it says so."""
 
 
 class RequestFailed(SluiceError):
@@ -35,19 +42,27 @@ class RequestFailed(SluiceError):
 
 
 def carried_out(
-    settings: Settings, action: Asked, author: Author, work: Work, *, is_prepared: bool = True
+    settings: Settings,
+    action: Asked,
+    author: Author,
+    work: Work,
+    *,
+    is_prepared: bool = True,
+    on_told: OnTold = lambda _: None,
+    takes_over: bool = True,
 ) -> dict[str, Any]:
     """The account of an action, by whoever holds the lease, or takes it for this.
 
     Where no service lives, `work` is done here; with Spark, and the tables checked and made, unless `is_prepared` is
-    False.
+    False. Who waits for a service and interrupts it takes the request back. Where the service ends before it is done,
+    this takes it over; without `takes_over` it waits for the next one, which it would keep from starting for long.
     Raises RequestFailed, and LeaseHeld where it is another command that holds the lease.
     """
     lake = Lake.at(settings.lake)
     watch = Watch(lake, settings.lease_seconds)
     holder = watch.holder()
     if holder is not None and holder.purpose == SERVICE:
-        answer = _ask(Requests(lake), watch, action, author)
+        answer = _ask(Requests(lake), watch, action, author, on_told, takes_over=takes_over)
         if answer is not None:
             return answer
     elif holder is not None:
@@ -62,24 +77,52 @@ def drive(graph: Graph, spark: SparkSession, names: Iterable[str]) -> None:
         graph.below[name].run(spark.newSession(), None)
 
 
+def handing_down(graph: Graph, spark: SparkSession) -> HandOn:
+    """What brings the tables below a bronze table up to each of its batches, upstreams first."""
+
+    def hand_on(table: str, handover: Handover | None) -> None:
+        for name in graph.pipeline.below(table):
+            is_next = name in graph.pipeline.downstreams(table)
+            graph.below[name].run(spark.newSession(), handover if is_next else None)
+
+    return hand_on
+
+
 def service_runs(settings: Settings) -> bool:
     """Whether a service lives on the lake, as far as can be told at once."""
     holder = Watch(Lake.at(settings.lake), settings.lease_seconds).holder()
     return holder is not None and holder.purpose == SERVICE
 
 
-def _ask(requests: Requests, watch: Watch, action: Asked, author: Author) -> dict[str, Any] | None:
-    """Leave the request to the service, and wait for the answer for as long as it lives; None where it ends first."""
+def _ask(
+    requests: Requests, watch: Watch, action: Asked, author: Author, on_told: OnTold, *, takes_over: bool
+) -> dict[str, Any] | None:
+    """Leave the request to the service, and wait for the answer for as long as it lives; None where it ends first.
+
+    Without `takes_over`, wait also where it has ended: the next one goes on.
+    """
     request = requests.submit(action, author)
-    while (answer := requests.answered(request)) is None:
-        if watch.holder() is None:
-            requests.withdraw(request)
-            # It may have answered with its last breath.
-            answer = requests.answered(request)
-            if answer is None:
-                return None
-            break
-        time.sleep(_ASK_SECONDS)
+    told: dict[str, Any] | None = None
+    lives = True
+    try:
+        while (answer := requests.answered(request)) is None:
+            lived, lives = lives, watch.holder() is not None
+            if not lives and takes_over:
+                requests.withdraw(request)
+                # It may have answered with its last breath.
+                answer = requests.answered(request)
+                if answer is None:
+                    return None
+                break
+            if lived and not lives:
+                log.warning("the service ended", remedy="The next one goes on. Ctrl-C takes the request back.")
+            before, told = told, requests.told(request)
+            if told is not None and told != before:
+                on_told(told)
+            time.sleep(_ASK_SECONDS)
+    except KeyboardInterrupt:
+        requests.withdraw(request)
+        raise
     if answer.error:
         raise RequestFailed(answer.error)
     return dict(answer.result)

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from checkpoints.journal import Act, Journal
+from checkpoints.journal import Act
 from checkpoints.requests import Author, Backfill
 from schemas.loader import load
 from schemas.settings import Settings
-from streams import logs
-from streams.commands.asking import service_runs
+from streams.commands.asking import carried_out, handing_down
 from streams.commands.common import DONE, FAILED, ConfigOption, SetOption, agreed, err, out, reporting, settings_of
 from streams.commands.errors import JsonOption
 from streams.commands.past import DryRunOption, WhoOption, YesOption, absolute, show_lines
-from streams.intake.backfill import Progress, number_of, run_backfill
-from streams.tenure import holding
-
-log = logs.get(__name__)
 
 
 @reporting
@@ -48,6 +44,9 @@ def backfill_command(
     move_watermark: Annotated[
         bool, typer.Option("--move-watermark", help="JDBC: let the pulls go on from where this ends, even if earlier.")
     ] = False,
+    admit: Annotated[
+        bool, typer.Option("--admit", help="Go on however much of a batch breaks the contract; it goes to the lane.")
+    ] = False,
     yes: YesOption = False,
     dry_run: DryRunOption = False,
     who: WhoOption = None,
@@ -58,13 +57,14 @@ def backfill_command(
     """Bring history into a bronze table: from files, from the database that it is pulled from, or from a topic.
 
     Records take the way of the topic's: contract, error lane, ledger, and the tables below. An old one never goes over
-    newer state. It can be killed at any time: the same command goes on where it was. No service may run on the lake.
+    newer state. A running service carries it out beside its queries; where none runs, this command does. It can be
+    interrupted and killed at any time: the same command goes on where it was.
     """
     settings = settings_of(config, set_)
     request = Backfill(
         table=table,
         source=source,
-        path=path,
+        path=path if path is None or "://" in path else str(Path(path).absolute()),
         topic=topic,
         since=absolute(since, "--from") if since and not since.startswith("{") else since,
         until=absolute(until, "--to") if until and not until.startswith("{") else until,
@@ -72,43 +72,37 @@ def backfill_command(
         batch_rows=batch_rows,
         again=again,
         move_watermark=move_watermark,
+        admit=admit,
     )
-    if service_runs(settings) and not dry_run:
-        err.print("A service runs on this lake. Stop it for the backfill: `kill -TERM` drains it.", highlight=False)
-        return FAILED
     return _run(settings, request, Author.here(who), yes=yes, dry_run=dry_run, as_json=as_json)
 
 
 def _run(settings: Settings, request: Backfill, author: Author, *, yes: bool, dry_run: bool, as_json: bool) -> int:
     from streams import session
-    from streams.acts.resume import resume
+    from streams.acts.backfill import carry_out_backfill, plan_backfill
     from streams.graph import Graph
     from streams.intake.make import source_of
-    from streams.intake.pull import watermarks_of
 
     pipeline = load(settings.pipeline)
     spark = session.build(settings)
     try:
-        lines = _plan(source_of(Graph.build(pipeline, settings, decodes=False), spark, settings, request), request)
+        graph = Graph.build(pipeline, settings, decodes=False)
+        lines = plan_backfill(source_of(graph, spark, settings, request), request)
         if not as_json:
             show_lines(lines)
         if dry_run:
             return DONE
         if not (yes or agreed()):
             return FAILED
-        with holding(settings, author.command) as tenure:
-            graph = Graph.build(pipeline, settings, lake=tenure.lake)
-            if not tenure.lease.is_clean:
-                graph.raise_fences()
-            if resume(graph):
-                graph = Graph.build(pipeline, settings, lake=tenure.lake)
-            graph.prepare(spark)
-            journal = Journal(graph.lake)
-            act = journal.write(Act(author=author, action=request, plan=tuple(lines)))
-            source = source_of(graph, spark, settings, request)
-            with _Shown(as_json=as_json) as shown:
-                done = run_backfill(graph, spark, request, source, shown.show, watermarks_of(settings, graph.lake))
-            journal.done(act, after=done)
+        with _Shown(as_json=as_json) as shown:
+
+            def work(graph: Graph, spark: Any) -> dict[str, Any]:
+                act, hand_on = Act(author=author, action=request), handing_down(graph, spark)
+                return carry_out_backfill(
+                    graph, spark, settings, act, request, hand_on, lambda told, _: shown.show(told)
+                )
+
+            done = carried_out(settings, request, author, work, on_told=shown.show, takes_over=False)
     finally:
         spark.stop()
     if as_json:
@@ -116,17 +110,6 @@ def _run(settings: Settings, request: Backfill, author: Author, *, yes: bool, dr
     else:
         show_lines([_told(request, done)])
     return DONE
-
-
-def _plan(source: Any, request: Backfill) -> list[str]:
-    total = source.total()
-    rate = f", at most {request.rate:,.0f} a second" if request.rate else ""
-    return [
-        f"Backfill {-number_of(request)} of {request.table}:",
-        *(f"  reads {line}" for line in source.describe()),
-        f"  {'records' if total is None else f'{total:,} records'} in batches of {request.batch_rows:,}{rate}",
-        "  as records of its contract; what breaks it goes to the error lane. Newer state is not changed.",
-    ]
 
 
 def _told(request: Backfill, done: dict[str, Any]) -> str:
@@ -137,7 +120,7 @@ def _told(request: Backfill, done: dict[str, Any]) -> str:
 
 
 class _Shown:
-    """A bar on a terminal; elsewhere a line of the log now and then."""
+    """A bar on a terminal; elsewhere the log tells, the service's or this command's own."""
 
     def __init__(self, *, as_json: bool) -> None:
         columns = (
@@ -156,14 +139,8 @@ class _Shown:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def show(self, progress: Progress) -> None:
-        total = None if progress.share is None else 1.0
-        self._bar.update(self._task, total=total, completed=progress.share or 0.0, rate=progress.rate)
-        log.info(
-            "backfill goes on",
-            batches=progress.batches,
-            read=progress.read,
-            rejected=progress.rejected,
-            percent=None if progress.share is None else round(progress.share * 100, 1),
-            records_per_second=round(progress.rate),
-        )
+    def show(self, told: dict[str, Any]) -> None:
+        """How far it has come: see Progress."""
+        share = told["share"]
+        total = None if share is None else 1.0
+        self._bar.update(self._task, total=total, completed=share or 0.0, rate=told["rate"])

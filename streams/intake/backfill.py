@@ -10,7 +10,9 @@ topic brings.
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,23 +21,21 @@ from typing import Any, Final
 
 from pyspark.sql import SparkSession
 
-from checkpoints import generations
+from checkpoints import generations, ledger
 from checkpoints.commits import CommitLog
-from checkpoints.effective import held_offsets
+from checkpoints.effective import held_offsets, taken_back
 from checkpoints.failpoints import reach
 from checkpoints.generations import Start, pieces
 from checkpoints.planned_batches import PlannedBatches
 from checkpoints.requests import Backfill
 from checkpoints.watermarks import Watermarks
-from streams import logs
-from streams.bronze import BronzeStep
-from streams.graph import Graph
+from streams.bronze import BatchOutcome, BronzeStep
+from streams.handover import Handover
+from streams.intake.errors import BackfillUndone, NotYetPassed
 from streams.intake.files import FileSource
 from streams.intake.jdbc import JdbcSource
 from streams.intake.kafka import TopicSource
 from streams.intake.source import Planned, Source
-
-log = logs.get(__name__)
 
 BEFORE_ALL: Final = -1
 """The epoch of records that have no place in their source's order."""
@@ -45,7 +45,10 @@ _ID_BITS: Final = 40
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a backfill has come: its batches and records, those of this run, and the part that is done (0 to 1)."""
+    """How far a backfill has come: its batches, the records of this run, and the part that is done (0 to 1).
+
+    `seconds` are those of this run, `batch_seconds` those that the newest batch took.
+    """
 
     batches: int
     read: int
@@ -53,28 +56,42 @@ class Progress:
     rejected: int
     share: float | None
     seconds: float
-    read_now: int
+    batch_seconds: float
 
     @property
     def rate(self) -> float:
         """Records a second, in this run."""
-        return self.read_now / self.seconds if self.seconds else 0.0
+        return self.read / self.seconds if self.seconds else 0.0
 
 
-OnProgress = Callable[[Progress], None]
+OnProgress = Callable[[Progress, BatchOutcome], None]
+HandOn = Callable[[str, Handover | None], None]
+
+
+class CutShort(Exception):
+    """The backfill was asked to stop, and has, between two batches."""
 
 
 def number_of(request: Backfill) -> int:
-    """The generation of a backfill: below 0, the same for the same arguments, but for how fast it goes."""
-    fixed = request.model_dump_json(exclude={"rate", "move_watermark"})
+    """The generation of a backfill: below 0, the same for the same arguments, but for those of how it goes."""
+    fixed = request.model_dump_json(exclude={"rate", "move_watermark", "admit"})
     digest = hashlib.blake2b(fixed.encode(), digest_size=8).digest()
     return -1 - (int.from_bytes(digest) >> (64 - _ID_BITS))
 
 
 def step_for(step: BronzeStep, request: Backfill, source: Source) -> BronzeStep:
-    """The bronze step of a table, as the backfill runs it: another generation, another beginning."""
+    """The bronze step of a table, as the backfill runs it: another generation, another beginning.
+
+    It learns by itself: beside the query, each may be in the midst of a batch. The table is the same, with its lock.
+    """
     number = number_of(request)
-    made = replace(step, generation=number)
+    made = replace(
+        step,
+        generation=number,
+        learner=copy.copy(step.learner),
+        breaker=step.breaker.for_backfill(admits=request.admit),
+        confirm_source=step.confirm_source if source.topic == step.spec.source.topic else lambda: None,
+    )
     start = generations.find(step.lake, step.spec.table, number)
     if start is None:
         epoch = BEFORE_ALL if _is_placeless(step, source) else step.start.epoch
@@ -101,31 +118,38 @@ def _is_placeless(step: BronzeStep, source: Source) -> bool:
 
 
 def run_backfill(
-    graph: Graph,
+    live: BronzeStep,
     spark: SparkSession,
     request: Backfill,
     source: Source,
-    on_progress: OnProgress = lambda _: None,
-    watermarks: Watermarks | None = None,
+    hand_on: HandOn,
+    on_progress: OnProgress = lambda *_: None,
+    stopping: threading.Event | None = None,
 ) -> dict[str, Any]:
     """Bring everything in; the account of it, as JSON values. Run again after a crash, it goes on where it was.
 
     1. Take up the batch that was planned and not finished, else plan the next one: what it reads is written down first.
-    2. Let the bronze step take it: one that the table holds already is passed over.
+    2. Let the bronze step take it, by the contract and the columns that the query, `live`, has by now. A batch that the
+       table holds already is passed over.
     3. Hand it to the tables below.
     4. Note that it is done, and wait where it goes faster than it may.
+
+    Raises CutShort once `stopping` is set, BackfillUndone, NotYetPassed.
     """
-    step = step_for(graph.bronze[request.table], request, source)
+    stopping = stopping or threading.Event()
+    step = step_for(live, request, source)
+    _require_kept(step)
+    known = live.decoder
     planned = PlannedBatches(step.lake, step.checkpoint)
-    began, read_now = time.monotonic(), 0
+    began = time.monotonic()
     totals = {"read": 0, "accepted": 0, "rejected": 0}
     before, batch = _stand(planned)
-    while True:
+    while not stopping.is_set():
         # 1
         if batch is None or not planned.is_open(batch):
             following = source.next(before)
             if following is None:
-                break
+                return {"batches": 0 if batch is None else batch + 1, "topic": source.topic, **totals}
             batch = 0 if batch is None else batch + 1
             clock = datetime.now(UTC)
             clock = clock.replace(microsecond=clock.microsecond // 1000 * 1000)
@@ -133,30 +157,74 @@ def run_backfill(
             planned.plan(batch, clock, source.topic, following.end, following.reads, first)
         offsets = planned.offsets(batch)
         before = Planned(planned.reads(batch), offsets.end[source.topic])
+        _require_passed(step, source, before)
         reach("backfill.before_batch", request.table)
+        batch_began = time.monotonic()
         # 2
+        if live.decoder is not known:
+            known = live.decoder
+            step.learner.adopt(known.contract, step.table)
         outcome = step.run(source.read(spark, before, offsets.start[source.topic]), batch)
         # 3
         try:
-            for name in graph.pipeline.below(request.table):
-                is_next = name in graph.pipeline.downstreams(request.table)
-                graph.below[name].run(spark.newSession(), outcome.handover if is_next else None)
+            hand_on(request.table, outcome.handover)
         finally:
             if outcome.handover is not None:
                 outcome.handover.rows.release()
         # 4
         planned.commit(batch)
         if not outcome.skipped:
-            read_now += outcome.entry.read
             for name in totals:
                 totals[name] += getattr(outcome.entry, name)
-        if request.rate:
-            time.sleep(max(0.0, began + read_now / request.rate - time.monotonic()))
         share = source.share(before) if isinstance(source, FileSource) else _share(source, before)
-        on_progress(Progress(batch + 1, **totals, share=share, seconds=time.monotonic() - began, read_now=read_now))
-    if watermarks is not None and isinstance(source, JdbcSource) and before is not None and request.move_watermark:
-        watermarks.advance(source.pull.watermark_state_key, datetime.fromisoformat(before.reads["until"]), back=True)
-    return {"batches": 0 if batch is None else batch + 1, "topic": source.topic, **totals}
+        now = time.monotonic()
+        on_progress(
+            Progress(batch + 1, **totals, share=share, seconds=now - began, batch_seconds=now - batch_began), outcome
+        )
+        if request.rate:
+            stopping.wait(max(0.0, began + totals["read"] / request.rate - time.monotonic()))
+    raise CutShort
+
+
+def move_watermark(step: BronzeStep, source: JdbcSource, request: Backfill, watermarks: Watermarks) -> None:
+    """Let the pulls of a table go on from where its backfill ended; if that is earlier, in a new generation.
+
+    A generation goes on from what it has read itself. For whoever holds the lease while no pull runs.
+    """
+    before, _ = _stand(PlannedBatches(step.lake, step.lake.checkpoint(step.spec.table, number_of(request))))
+    if before is None:
+        return
+    key, until = source.pull.watermark_state_key, datetime.fromisoformat(before.reads["until"])
+    held = watermarks.get(key)
+    watermarks.advance(key, until, back=True)
+    if held is not None and until < held:
+        at = datetime.now(UTC).replace(microsecond=0)
+        start = Start(
+            generation=step.generation + 1, kind="reset", at=at, topic=step.spec.source.topic, epoch=step.start.epoch
+        )
+        generations.keep(step.lake, step.spec.table, start)
+
+
+def _require_kept(step: BronzeStep) -> None:
+    """See that the table still has what the backfill has brought; raises BackfillUndone."""
+    held = step.table.position(step.app)
+    if held is None:
+        return
+    log, version = CommitLog(step.lake, step.spec.table), step.table.version()
+    run_id = ledger.run_id(step.spec.table, step.generation, held)
+    for commit in log.down_from(version):
+        if commit.entry is not None and commit.entry.run_id == run_id:
+            if commit.version in taken_back(log, commit.version, version):
+                raise BackfillUndone(step.spec.table, held + 1)
+            return
+
+
+def _require_passed(step: BronzeStep, source: Source, planned: Planned) -> None:
+    """See that nothing is taken that is the query's to read, as after a reset; raises NotYetPassed."""
+    if isinstance(source, TopicSource):
+        for partition, end in planned.end.items():
+            if end > source.end.get(partition, end):
+                raise NotYetPassed(step.spec.table, f"{source.topic}[{partition}]@{end}")
 
 
 def _stand(planned: PlannedBatches) -> tuple[Planned | None, int | None]:

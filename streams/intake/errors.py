@@ -45,6 +45,29 @@ class NoBackfill(WrongUsage):
         super().__init__(why)
 
 
+class BackfillUndone(SluiceError):
+    """A table no longer has what a backfill had brought."""
+
+    def __init__(self, table: str, batches: int) -> None:
+        self.table, self.batches = table, batches
+        super().__init__(
+            f"{table} was rewound or restored since, and no longer has all {batches} batches that this backfill had "
+            "brought. Give the same command `--again NAME`: all of it is read once more, and what is there still is "
+            "not changed by it below bronze."
+        )
+
+
+class NotYetPassed(SluiceError):
+    """A batch of a backfill was planned over what the query has to read since a reset."""
+
+    def __init__(self, table: str, place: str) -> None:
+        self.table, self.place = table, place
+        super().__init__(
+            f"The query of {table} was reset, and has still to read up to {place}, which this backfill was to bring. "
+            "Wait until the query has passed it, and give the same command again."
+        )
+
+
 class DriverMissing(SluiceError):
     """The JDBC driver of a database is not among the jars."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Producer
+from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from checkpoints.requests import Backfill
@@ -25,12 +28,15 @@ from deploy.embedded.stack import EmbeddedStack
 from schemas.loader import load
 from schemas.settings import Settings
 from streams.audit.table import audit
+from streams.commands.asking import handing_down
+from streams.errors import TooManyRejects
 from streams.graph import Graph
 from streams.intake.backfill import run_backfill
-from streams.intake.errors import FilesChanged, NoBackfill, NoFiles, UnknownFile
+from streams.intake.errors import BackfillUndone, FilesChanged, NoBackfill, NoFiles, NotYetPassed, UnknownFile
 from streams.intake.files import FileSource
+from streams.intake.kafka import TopicSource
 from streams.intake.make import source_of
-from tests.support import pulled
+from tests.support import people, pulled
 from tests.support.bronze import Feeder, change
 from tests.support.people import person
 from tests.support.service import is_drained
@@ -53,7 +59,8 @@ def files(table: str, path: str, **more: Any) -> Backfill:
 
 
 def bring(graph: Graph, spark: SparkSession, request: Backfill, settings: Settings) -> dict[str, Any]:
-    return run_backfill(graph, spark, request, source_of(graph, spark, settings, request))
+    source = source_of(graph, spark, settings, request)
+    return run_backfill(graph.bronze[request.table], spark, request, source, handing_down(graph, spark))
 
 
 def state(graph: Graph) -> dict[str, list[tuple[Any, ...]]]:
@@ -164,6 +171,65 @@ def test_mistakes_are_told_in_a_sentence(graph: Graph, settings: Settings, spark
         source_of(graph, spark, settings, request).next(first)
 
 
+def test_what_was_taken_back_is_not_said_to_be_there(
+    graph: Graph, settings: Settings, spark: SparkSession, tmp_path: Path
+) -> None:
+    path = write_lines(tmp_path / "old.jsonl", [visit(n, 1) for n in range(30)])
+    request = files("bronze.visits", path, batch_rows=10)
+    table = graph.tables["bronze.visits"]
+    before = table.version()
+    bring(graph, spark, request, settings)
+    there = state(graph)
+    DeltaTable(table.path).restore(before)
+
+    with pytest.raises(BackfillUndone, match="all 3 batches"):
+        bring(graph, spark, request, settings)
+    assert bring(graph, spark, request.model_copy(update={"again": "2"}), settings)["accepted"] == 30
+    assert len(rows_of(table.path, "_offset")) == 30
+    assert state(graph) == there
+
+
+def test_batches_that_break_the_contract_are_held_until_they_are_admitted(
+    graph: Graph, settings: Settings, spark: SparkSession, tmp_path: Path
+) -> None:
+    path = write_lines(tmp_path / "old.jsonl", [*(visit(n, 1) for n in range(100)), *["{broken"] * 150])
+    request = files("bronze.visits", path, batch_rows=100)
+    with pytest.raises(TooManyRejects, match="to the error lane with the same command and `--admit`"):
+        bring(graph, spark, request, settings)
+    assert len(rows_of(graph.lake.table("bronze.visits"), "_offset")) == 100
+
+    done = bring(graph, spark, request.model_copy(update={"admit": True}), settings)
+    assert (done["batches"], done["accepted"], done["rejected"]) == (3, 0, 150)
+    assert audit(graph.lake, "bronze.visits").differences == ()
+
+
+def test_a_backfill_judges_by_the_contract_that_the_query_has_meanwhile_taken_up(
+    graph: Graph, settings: Settings, spark: SparkSession, tmp_path: Path
+) -> None:
+    path = write_lines(tmp_path / "old.jsonl", [{**visit(n, 1), "by": "bus"} for n in range(20)])
+    request, live = files("bronze.visits", path, batch_rows=10), graph.bronze["bronze.visits"]
+    schema = copy.deepcopy(people.VISITS_CONTRACT)
+    schema["properties"]["by"] = {"type": "string"}
+    folder = people.write(tmp_path / "newer")
+    (folder / "contracts/visits.schema.json").write_text(json.dumps(schema))
+    newer = load(folder).contract_of(live.spec)
+
+    def take_up(*_: object) -> None:
+        live.learner.adopt(newer, live.table)
+
+    run_backfill(live, spark, request, source_of(graph, spark, settings, request), take_up)
+
+    rows = rows_of(live.table.path, "_offset", "by")
+    assert rows == sorted([(n, None if n < 10 else "bus") for n in range(20)], key=repr)
+    assert state(graph)["silver.visits"] == []  # nothing was handed on here
+    assert drive_and_count(graph, spark) == 20
+
+
+def drive_and_count(graph: Graph, spark: SparkSession) -> int:
+    handing_down(graph, spark)("bronze.visits", None)
+    return len(rows_of(graph.lake.table("silver.visits")))
+
+
 @pytest.fixture(scope="module")
 def stack() -> Iterator[EmbeddedStack]:
     with EmbeddedStack(tables=[]) as started:
@@ -201,9 +267,37 @@ def test_a_topics_past_is_brought_in_once_beside_what_is_there(
 
 
 @pytest.mark.stack
-def test_a_backfill_that_is_killed_goes_on_and_is_refused_beside_a_service(
-    stack: EmbeddedStack, service_jars: Path, tmp_path: Path
+def test_a_batch_that_was_planned_before_a_reset_waits_until_the_query_has_passed_it(
+    stack: EmbeddedStack, graph: Graph, settings: Settings, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from checkpoints import failpoints
+
+    stack.create_topics({"archive.visits": 1})
+    producer = Producer({"bootstrap.servers": stack.kafka.bootstrap})
+    for number in range(20):
+        producer.produce("archive.visits", json.dumps(visit(number, 7)))
+    assert producer.flush(30) == 0
+    given = settings.model_copy(
+        update={"kafka": settings.kafka.model_copy(update={"bootstrap_servers": stack.kafka.bootstrap})}
+    )
+    request = Backfill(table="bronze.visits", source="kafka", topic="archive.visits", batch_rows=10)
+    reach = failpoints.from_environment({failpoints.VARIABLE: "bronze.before_append=raise@2"})
+    monkeypatch.setattr("streams.bronze.reach", reach)
+    with pytest.raises(failpoints.Failpoint):
+        bring(graph, spark, request, given)
+    monkeypatch.undo()
+
+    source = source_of(graph, spark, given, request)
+    assert isinstance(source, TopicSource)
+    live, hand_on = graph.bronze["bronze.visits"], handing_down(graph, spark)
+    with pytest.raises(NotYetPassed, match=r"archive.visits\[0\]@20"):
+        run_backfill(live, spark, request, replace(source, end={0: 12}), hand_on)
+    assert len(rows_of(live.table.path, "_offset")) == 10
+    assert run_backfill(live, spark, request, source, hand_on)["accepted"] == 10
+
+
+@pytest.mark.stack
+def test_a_backfill_that_is_killed_goes_on(stack: EmbeddedStack, service_jars: Path, tmp_path: Path) -> None:
     town = Town(stack, tmp_path, service_jars, "killed")
     path = write_lines(tmp_path / "old.jsonl", [visit(n, n % 7) for n in range(20_000)])
     command = ["backfill", "--table", "bronze.visits", "--source", "files", "--path", path, "--batch-rows", "2000"]
@@ -224,11 +318,75 @@ def test_a_backfill_that_is_killed_goes_on_and_is_refused_beside_a_service(
     assert "20,000" not in town.sluice(*command, "--yes")  # it goes on, and does not begin anew
     assert rows_of(town.lake.table("bronze.visits"), "_offset") == sorted(((n,) for n in range(20_000)), key=repr)
     town.sluice("audit")
+    assert "backfill" in town.sluice("journal")
+
+
+@pytest.mark.stack
+def test_a_running_service_brings_history_in_beside_its_queries(
+    stack: EmbeddedStack, service_jars: Path, tmp_path: Path
+) -> None:
+    town, count = Town(stack, tmp_path, service_jars, "beside"), 20_000
+    path = write_lines(tmp_path / "old.jsonl", [visit(1_000 + n, n % 7) for n in range(count)])
+    command = ["backfill", "--table", "bronze.visits", "--source", "files", "--path", path, "--batch-rows", "1000"]
+    bronze, ops = town.lake.table("bronze.visits"), Path(town.lake.root, "_ops")
+    town.live(50)
     town.service.start()
     town.service.wait_for(is_drained, "it runs")
-    assert "A service runs on this lake" in town.sluice(*command, "--yes", "--again", "x", code=1)
+    town.sluice(*command, "--yes", "--source", "jdbc", code=2)
+
+    def ask(rate: int) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "streams", *command, "--yes", "--rate", str(rate)],
+            env=town.service.environment(), stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def wait_until_under_way(process: subprocess.Popen[str]) -> None:
+        deadline = time.monotonic() + 120
+        while not list(ops.glob("progress/*.json")) and time.monotonic() < deadline:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+
+    # Who has asked thinks better of it: it stops where it is.
+    interrupted = ask(1000)
+    wait_until_under_way(interrupted)
+    interrupted.send_signal(signal.SIGINT)
+    assert interrupted.wait(60) != 0
+    deadline = time.monotonic() + 60
+    while "withdrawn" not in town.service.log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not list(ops.glob("requests/*")) + list(ops.glob("progress/*"))
+    held = len(rows_of(bronze, "_offset"))
+    assert held < count
+
+    # Another time: live records come, something needs rest, and the service is killed meanwhile.
+    process = ask(1000)
+    wait_until_under_way(process)
+    town.live(60)
+    town.sluice("replay", "--tables", "silver.visits", "--yes")
+    town.service.kill()
+    town.service.start()
+    town.live(30)
+    printed, complaints = process.communicate(timeout=180)
+    assert process.returncode == 0, complaints
+    assert "20 batches in all" in printed
+    town.service.wait_for(is_drained, "all is in every table")
     assert town.service.terminate() == 0
-    assert "backfill" in town.sluice("journal")
+
+    rows = [row for row in rows_of(bronze, "_topic", "_offset") if str(row[0]).startswith("backfill.")]
+    assert sorted(offset for _, offset in rows) == list(range(count))
+    found = town.look()
+    assert (found.lost, found.doubled) == ([], [])
+    silver = dict(rows_of(town.lake.table("silver.visits"), "visit", "person"))
+    assert silver == {**{one: who for one, (who, _) in town.visits.items()}, **{1_000 + n: n % 7 for n in range(count)}}
+    town.sluice("audit")
+    acts = json.loads(town.sluice("journal", "--json"))
+    assert [(one["action"]["action"], one["state"]) for one in acts] == [
+        ("backfill", "failed"),
+        ("backfill", "done"),
+        ("replay", "done"),
+    ]
+    assert "withdrawn" in acts[0]["error"]
+    assert acts[1]["after"]["batches"] == 20
 
 
 @pytest.mark.stack

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -12,11 +13,15 @@ import pytest
 from pyspark.sql import SparkSession
 
 from checkpoints import failpoints
+from checkpoints.journal import Act
+from checkpoints.requests import Author, Backfill
 from checkpoints.watermarks import FileWatermarks, SsmWatermarks
 from deploy.embedded.stack import EmbeddedStack
 from schemas.loader import load
 from schemas.settings import Settings, SourceSettings
+from streams.acts.backfill import carry_out_backfill
 from streams.audit.table import audit
+from streams.commands.asking import handing_down
 from streams.graph import Graph
 from streams.intake import pull as pulling
 from streams.intake.dialects import POSTGRESQL, REDSHIFT, SNOWFLAKE
@@ -240,6 +245,31 @@ def test_a_source_that_refuses_is_told_in_a_sentence(
     graph.prepare(spark)
     with pytest.raises(SourceUnreachable, match="`warehouse` can not be read"):
         drain(graph, spark, given)
+
+
+def test_the_pulls_go_on_from_where_a_backfill_ended_if_that_is_asked_for(
+    graph: Graph, given: Settings, spark: SparkSession, source: psycopg.Connection, tmp_path: Path
+) -> None:
+    for number in range(50):
+        put(source, number, "same", number)
+    drain(graph, spark, given)
+    put(source, 900, "late", 30)  # committed long after its time: no lookback finds it
+    assert drain(graph, spark, given) == 0
+    before = items(graph)
+    since, until = ((NOON + timedelta(minutes=minutes)).isoformat() for minutes in (10, 20))
+    for moves, left_at in ((False, 49), (True, 20)):
+        request = Backfill(table="bronze.items", source="jdbc", since=since, until=until, move_watermark=moves)
+        act, hand_on = Act(author=Author.here(), action=request), handing_down(graph, spark)
+        carry_out_backfill(graph, spark, given, act, request, hand_on, lambda *_: None)
+        assert watermark(graph) == NOON + timedelta(minutes=left_at)
+
+    again = Graph.build(load(tmp_path / "pipeline"), given)
+    again.prepare(spark)
+    drain(again, spark, given)
+    assert watermark(again) == NOON + timedelta(minutes=49)
+    topics = Counter(topic for (topic,) in rows_of(graph.lake.table("bronze.items"), "_topic"))
+    assert sorted(topics.values()) == [10, 51]
+    assert items(again) == [*before, (900, "late", Decimal("1.10"))]
 
 
 def test_dialects_differ_in_names_times_and_addresses() -> None:
