@@ -41,6 +41,18 @@ def plan_backfill(source: Source, request: Backfill) -> list[str]:
     ]
 
 
+def log_progress(told: dict[str, Any]) -> None:
+    """A line of the log that says how far a backfill has come."""
+    log.info(
+        "backfill goes on",
+        batches=told["batches"],
+        read=told["read"],
+        rejected=told["rejected"],
+        percent=None if told["share"] is None else round(told["share"] * 100, 1),
+        records_per_second=round(told["rate"]),
+    )
+
+
 def carry_out_backfill(
     graph: Graph,
     spark: SparkSession,
@@ -57,17 +69,7 @@ def carry_out_backfill(
     """
 
     def show(progress: Progress, outcome: BatchOutcome) -> None:
-        told = {**asdict(progress), "rate": progress.rate}
-        log.info(
-            "backfill goes on",
-            table=request.table,
-            batches=progress.batches,
-            read=progress.read,
-            rejected=progress.rejected,
-            percent=None if progress.share is None else round(progress.share * 100, 1),
-            records_per_second=round(progress.rate),
-        )
-        on_batch(told, outcome)
+        on_batch({**asdict(progress), "rate": progress.rate}, outcome)
 
     source, step, journal = source_of(graph, spark, settings, request), graph.bronze[request.table], Journal(graph.lake)
     act = journal.write(act.model_copy(update={"plan": tuple(plan_backfill(source, request))}))

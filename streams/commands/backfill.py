@@ -103,6 +103,9 @@ def _run(settings: Settings, request: Backfill, author: Author, *, yes: bool, dr
                 )
 
             done = carried_out(settings, request, author, work, on_told=shown.show, takes_over=False)
+    except KeyboardInterrupt:
+        err.print("Interrupted. The same command goes on where it was.", highlight=False)
+        raise
     finally:
         spark.stop()
     if as_json:
@@ -120,9 +123,12 @@ def _told(request: Backfill, done: dict[str, Any]) -> str:
 
 
 class _Shown:
-    """A bar on a terminal; elsewhere the log tells, the service's or this command's own."""
+    """A bar on a terminal, elsewhere a line of the log for each batch."""
 
     def __init__(self, *, as_json: bool) -> None:
+        from streams.acts.backfill import log_progress
+
+        self._log = log_progress
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -141,6 +147,9 @@ class _Shown:
 
     def show(self, told: dict[str, Any]) -> None:
         """How far it has come: see Progress."""
+        if self._bar.disable:
+            self._log(told)
+            return
         share = told["share"]
         total = None if share is None else 1.0
         self._bar.update(self._task, total=total, completed=share or 0.0, rate=told["rate"])

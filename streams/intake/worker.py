@@ -15,7 +15,7 @@ from checkpoints.requests import Answer, Backfill, Request, Requests
 from schemas.errors import SluiceError
 from schemas.settings import Settings
 from streams import logs
-from streams.acts.backfill import carry_out_backfill
+from streams.acts.backfill import carry_out_backfill, log_progress
 from streams.backoff import Backoff
 from streams.bronze import BatchOutcome
 from streams.explain import explain
@@ -141,6 +141,7 @@ class BackfillWorker:
                 written=entry.accepted,
                 reasons=outcome.reasons,
             )
+        log_progress(told)
         if self._requests.waits(self._asked):
             self._requests.tell(self._asked, told)
         else:

@@ -350,7 +350,10 @@ def test_a_running_service_brings_history_in_beside_its_queries(
     interrupted = ask(1000)
     wait_until_under_way(interrupted)
     interrupted.send_signal(signal.SIGINT)
-    assert interrupted.wait(60) != 0
+    _, complaints = interrupted.communicate(timeout=60)
+    assert interrupted.returncode == 130
+    assert "The same command goes on where it was." in complaints
+    assert "Traceback" not in complaints
     deadline = time.monotonic() + 60
     while "withdrawn" not in town.service.log.read_text() and time.monotonic() < deadline:
         time.sleep(0.1)
