@@ -196,10 +196,12 @@ class CurrentRows:
             for column in columns
         )
         held = ", ".join(_held(d, column, at[column], ends=floor is not None) for column in columns)
-        ended = f" CROSS JOIN {_FLOOR} f WHERE t.{c.SEQUENCE} > f.{c.SEQUENCE}" if floor is not None else ""
+        above = f" CROSS JOIN {_FLOOR} f WHERE t.{c.SEQUENCE} > f.{c.SEQUENCE}" if floor is not None else ""
+        # A floor that is new changes the rows whose columns it ends, also where no change of theirs came.
+        ends = [f"{_own(d, column)} < f.{c.SEQUENCE}" for column in columns] if floor is not None else []
         evidence = (
-            f"SELECT {d.names(own)}, {c.DELETED}, TRUE AS __is_new, {told} FROM {_LIVE} UNION ALL "
-            f"SELECT {d.names(own, 't')}, FALSE, FALSE, {held} FROM {_TABLE} t{ended}"
+            f"SELECT {d.names(own)}, {c.DELETED}, TRUE AS __is_new, FALSE AS __ends, {told} FROM {_LIVE} UNION ALL "
+            f"SELECT {d.names(own, 't')}, FALSE, FALSE, {' OR '.join(ends) or 'FALSE'}, {held} FROM {_TABLE} t{above}"
         )
         keys = d.names(self.spec.keys)
         registers = ", ".join(
@@ -212,12 +214,13 @@ class CurrentRows:
         )
         folded = (
             f"SELECT {keys}, max({c.SEQUENCE}) AS {c.SEQUENCE}, {of_row}, "
-            f"{d.newest('__is_new', c.SEQUENCE)} AS __is_new, {registers} FROM ({evidence}) GROUP BY {keys}"
+            f"{d.newest('__is_new', c.SEQUENCE)} AS __is_new, max(__ends) AS __ends, {registers} "
+            f"FROM ({evidence}) GROUP BY {keys}"
         )
         ages = d.array([d.struct({"name": f"'{column}'", "sequence": at[column]}) for column in columns])
         older = d.filtered(ages, f"x.sequence IS DISTINCT FROM {c.SEQUENCE}")
         has_older = " OR ".join(f"{at[column]} IS DISTINCT FROM {c.SEQUENCE}" for column in columns) or "FALSE"
-        is_new = " OR ".join(["__is_new", *(f"__new_{index}" for index in range(len(columns)))])
+        is_new = " OR ".join(["__is_new", "__ends", *(f"__new_{index}" for index in range(len(columns)))])
         return compute.sql(
             f"SELECT {d.names([*self.spec.keys, *columns, c.SEQUENCE, c.DELETED, *c.INGEST_METADATA])}, "
             f"CASE WHEN {has_older} THEN {older} END AS {c.COLUMN_SEQUENCES} FROM ({folded}) WHERE {is_new}",
@@ -268,10 +271,14 @@ def _one_row(sequences: Sequence[Mapping[str, Any] | None], kind: pa.DataType) -
 
 def _held(d: Dialect, column: str, at: str, *, ends: bool) -> str:
     """A column of a row in the table as a register: its value, and the position that it is from."""
-    name = f"t.{d.name(column)}"
-    listed = d.filtered(f"t.{c.COLUMN_SEQUENCES}", f"x.name = '{column}'")
-    own = f"CASE WHEN {d.length(listed)} > 0 THEN {d.first(listed)}.sequence ELSE t.{c.SEQUENCE} END"
+    name, own = f"t.{d.name(column)}", _own(d, column)
     if ends:
         name = f"CASE WHEN {own} > f.{c.SEQUENCE} THEN {name} END"
         own = f"CASE WHEN {own} > f.{c.SEQUENCE} THEN {own} ELSE f.{c.SEQUENCE} END"
     return f"{name} AS {d.name(column)}, {own} AS {at}"
+
+
+def _own(d: Dialect, column: str) -> str:
+    """The position that a column of a row in the table is from."""
+    listed = d.filtered(f"t.{c.COLUMN_SEQUENCES}", f"x.name = '{column}'")
+    return f"CASE WHEN {d.length(listed)} > 0 THEN {d.first(listed)}.sequence ELSE t.{c.SEQUENCE} END"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -227,8 +227,17 @@ def version_rows(step: ChangeStep, compute: Compute) -> list[tuple[Any, ...]]:
     return sorted(((key, (name, doc), start, end) for key, name, doc, start, end in columns), key=repr)
 
 
+_A, _B = ("name", "a"), ("doc", "b")
+_OLD, _PARTIAL = Event((1, 1, 0), "c", 3, (_A, _B), 0), Event((7, 7, 0), "c", 3, (_A,), 0)
+_TRUNCATE = Event((5, 5, 0), "t", None, (), 0)
+COLUMN_ENDED_LATE = ([_OLD, _TRUNCATE, _PARTIAL], [[_OLD, _PARTIAL], [_TRUNCATE]])
+"""A truncate that comes late ends a column of a row that it leaves, to which no other change comes."""
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(delivery=deliveries(), collects=st.booleans())
+@example(delivery=COLUMN_ENDED_LATE, collects=False)
+@example(delivery=COLUMN_ENDED_LATE, collects=True)
 def test_current_rows_in_any_order(
     delivery: tuple[list[Event], list[list[Event]]], collects: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -255,6 +264,7 @@ def test_history_and_versions_in_any_order(
 
 @settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(delivery=deliveries())
+@example(delivery=COLUMN_ENDED_LATE)
 def test_spark_comes_to_the_same(
     delivery: tuple[list[Event], list[list[Event]]], tmp_path_factory: pytest.TempPathFactory, spark: SparkSession
 ) -> None:
