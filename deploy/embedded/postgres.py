@@ -53,8 +53,7 @@ class PostgreSQL(Component):
 
     `dsn` is for the application's role, which owns the database `shop`; `replication` is for Debezium: a
     role with REPLICATION that is a member of the application's role, since only an owner may put tables
-    into a publication; `admin_dsn` is for tests that cut connections or drop a slot. Passwords are made up
-    per data folder.
+    into a publication; `admin_dsn` is for tests that cut connections. Passwords are made up per data folder.
     """
 
     name = "postgresql"
@@ -88,6 +87,13 @@ class PostgreSQL(Component):
     def replication(self) -> Login:
         """Debezium's login."""
         return self._login(REPLICATION_ROLE, self._passwords().replication)
+
+    def drop_slot(self, name: str) -> None:
+        """Drop a replication slot, and with it what the log keeps for it; harmless where there is none."""
+        with psycopg.connect(self.admin_dsn, autocommit=True) as admin:
+            slot = "FROM pg_replication_slots WHERE slot_name = %s"
+            admin.execute(f"SELECT pg_terminate_backend(active_pid, 30000) {slot} AND active", (name,))
+            admin.execute(f"SELECT pg_drop_replication_slot(slot_name) {slot}", (name,))
 
     @property
     def data_elsewhere(self) -> list[Path]:

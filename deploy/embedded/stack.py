@@ -15,7 +15,7 @@ import psycopg
 
 from deploy import jars
 from deploy.embedded.component import TIMEOUT_SECONDS, Component
-from deploy.embedded.connect import Capture, KafkaConnect
+from deploy.embedded.connect import SLOT, Capture, KafkaConnect
 from deploy.embedded.errors import MissingTablesError, NotRunningError
 from deploy.embedded.kafka import KafkaBroker
 from deploy.embedded.postgres import DATABASE, PostgreSQL
@@ -108,7 +108,8 @@ class EmbeddedStack:
         """Start Debezium on the tables and return when its connector runs.
 
         `capture` says more than `tables` does: schema envelope, partitions, settings of the connector. A
-        second call starts it again as it was, or with the new capture on the same slot and offsets.
+        second call starts it again as it was, or with the new capture on the same slot and offsets. Under
+        another `topic_prefix` it is another connector, and begins with a slot of its own.
         Errors: `MissingTablesError` for tables that are not there, `StartError`.
         """
         wanted = capture or (self._connect.capture if self._connect else Capture(self.tables))
@@ -116,6 +117,10 @@ class EmbeddedStack:
         if self._connect is None or self._connect.capture != wanted:
             if self._connect is not None:
                 self._connect.stop()
+                if self._connect.capture.topic_prefix != wanted.topic_prefix:
+                    # On the old slot it would lose what happens from its snapshot on until it had put its tables
+                    # into the old publication: PostgreSQL decodes a change by the publication of its time.
+                    self.postgres.drop_slot(SLOT)
             self._connect = KafkaConnect(
                 self.folder / "connect",
                 bootstrap=self.kafka.bootstrap,

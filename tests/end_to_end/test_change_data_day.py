@@ -135,9 +135,7 @@ def change(source: Source) -> None:
 def lose_the_slot(day: Day) -> None:
     """Stop the connector, change rows while nothing is kept for it, and begin anew with a snapshot."""
     day.stack.connect.stop()
-    with psycopg.connect(day.stack.postgres.admin_dsn, autocommit=True) as admin:
-        admin.execute("SELECT pg_terminate_backend(active_pid, 30000) FROM pg_replication_slots WHERE active")
-        admin.execute("SELECT pg_drop_replication_slot(%s)", (SLOT,))
+    day.stack.postgres.drop_slot(SLOT)
     first = day.source.logged() + 1
     day.source.traffic(60)
     day.source.run(
