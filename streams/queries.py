@@ -127,7 +127,8 @@ class QuerySupervisor:
                     self._give_up(str(error))
                     break
                 except Exception as error:  # noqa: BLE001 - whatever fails here fails this query alone
-                    if self._stopping.is_set() or self.state == "given up" or not self._failed(error):
+                    is_drained = self._stopping.is_set() and self.state != "failed"
+                    if is_drained or self.state == "given up" or not self._failed(error):
                         break
                 else:
                     break
@@ -173,7 +174,9 @@ class QuerySupervisor:
         topic = self._step.spec.source.topic
         now = self._brokers.topic_id(topic)
         if now != self._topic_id:
-            raise TopicRecreated(self.name, topic, self._topic_id, now)
+            recreated = TopicRecreated(self.name, topic, self._topic_id, now)
+            self._give_up(str(recreated))
+            raise recreated
 
     def _on_batch(self, records: DataFrame, batch_id: int) -> None:
         if self._stopping.is_set():
@@ -189,6 +192,13 @@ class QuerySupervisor:
                         outcome.handover.rows.release()
                 reach("bronze.before_commit", self.name)
                 self._backoff.succeeded()
+        except Draining:
+            raise
+        except Exception:
+            # At once, and not when Spark tells of it: a service that stops in between must not say that all went well.
+            if self.state != "given up":
+                self.state = "failed"
+            raise
         finally:
             self.busy_since = None
 
@@ -311,7 +321,7 @@ class QuerySupervisor:
         log.error("query failed", error=self.problem, attempt=self._backoff.failures, retry_seconds=wait)
         if not isinstance(error, StreamingQueryException):
             log.debug("what failed", error=error)
-        if gives_up:
+        if gives_up or self._stopping.is_set():
             return False
         self._metrics.query_restarted(self.name)
         self._stopping.wait(wait)

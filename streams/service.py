@@ -198,8 +198,8 @@ class Service:
         self._stopping.set()
         drain_seconds = 0.0 if tenure.is_lost else self.settings.drain_seconds
         log.info("stopping", drain_seconds=drain_seconds)
-        broken = flow.broken
         interrupted = flow.rest(time.monotonic() + drain_seconds)
+        broken = [name for name in flow.broken if name not in interrupted]
         if broken or interrupted or tenure.is_lost:
             log.error("stopped", broken=broken, interrupted=interrupted)
         else:

@@ -93,7 +93,7 @@ class PullSupervisor:
                 try:
                     self._work()
                 except Exception as error:  # noqa: BLE001 - whatever fails here fails this table alone
-                    if self._stopping.is_set() or not self._failed(error):
+                    if not self._failed(error):
                         break
                 else:
                     break
@@ -165,7 +165,7 @@ class PullSupervisor:
         gives_up = self._backoff.failures > self._max_restarts
         self.state = "given up" if gives_up else "failed"
         log.error("pull failed", error=self.problem, attempt=self._backoff.failures, retry_seconds=wait)
-        if gives_up:
+        if gives_up or self._stopping.is_set():
             return False
         self._metrics.query_restarted(self.name)
         self._woken.wait(wait)
