@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from checkpoints.failpoints import VARIABLE
 from schemas.loader import load
 from schemas.settings_sources import load_settings
 from streams.graph import Graph
@@ -63,13 +64,15 @@ class ServiceProcess:
         assert self.process is not None
         return self.process.wait(WAIT_SECONDS)
 
-    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, failpoints: str = "") -> subprocess.CompletedProcess[str]:
+        """Run another command of `sluice` to its end; where a failpoint kills it, it alone dies."""
         return subprocess.run(
             [sys.executable, "-m", "streams", *arguments],
-            env=self.environment(),
+            env={**self.environment(), VARIABLE: failpoints},
             capture_output=True,
             text=True,
             check=False,
+            start_new_session=True,
         )
 
     def status(self) -> dict[str, dict[str, Any]]:

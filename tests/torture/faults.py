@@ -1,4 +1,4 @@
-"""The faults that a round may bring: each does its harm while the town lives on; the service may be dead after it."""
+"""What a round may bring: each does its harm while the town lives on; the service may be dead after it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import psutil
 
 from checkpoints import failpoints
 from tests.support.town import Town
+from tests.torture import acts
 
 PLACES = [place for place in failpoints.PLACES if place.startswith(("bronze.", "silver.", "table."))]
 _PAUSE_SECONDS = 9.0  # longer than the lease of the town's services
@@ -167,5 +168,10 @@ FAULTS: dict[str, tuple[int, Callable[[Town, random.Random], str]]] = {
     "drain": (1, drain),
     "full disk": (2, full_disk),
     "bad S3": (3, bad_store),
+    "reset": (2, acts.reset),
+    "replay": (1, acts.replay),
+    "rewind": (2, acts.rewind),
+    "rewind cut short": (2, acts.rewind_cut_short),
+    "lose a checkpoint": (2, acts.lose_checkpoint),
 }
 """Name -> how often, compared with the others, and what it does."""
