@@ -20,7 +20,7 @@ demo: check-python check-java check-maven setup jars ## Run Kafka, PostgreSQL, D
 	@$(BIN)/sluice demo $(ARGS)
 
 test: check-python check-java check-maven setup jars ## Run the tests (ARGS="tests/deploy -k kafka")
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile)
 
 bench: check-python check-java check-maven setup jars ## Measure (ARGS="contract --events 100000"; without ARGS it lists what there is)
 	@$(BIN)/python -m tests.bench $(ARGS)
