@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Schema
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.types import StructField, StructType
+from pyspark.sql.types import ArrayType, DataType, MapType, StructField, StructType
 
 from checkpoints import ledger, positions
 from checkpoints.failpoints import reach
@@ -146,19 +146,18 @@ class Table:
         Where it is, columns that are no longer asked for stay as well. All columns may be null: a MERGE row that no
         clause takes is all null to delta-rs, which would refuse it. Raises IncompatibleTable.
         """
-        wanted = StructType([StructField(field.name, field.dataType) for field in schema.fields])
         with self.lock:
             if not self.exists:
                 DeltaTable.create(
                     self.path,
-                    schema=delta_schema(wanted),
+                    schema=delta_schema(schema),
                     partition_by=list(partition_by) or None,
-                    configuration=_properties(wanted),
+                    configuration=_properties(schema),
                 )
                 return
-            if found := self.differences(wanted, partition_by, additive=additive):
+            if found := self.differences(schema, partition_by, additive=additive):
                 raise IncompatibleTable(self.name, self.path, found)
-            self.add_columns(wanted, datetime.now(UTC))
+            self.add_columns(schema, datetime.now(UTC))
 
     def add_columns(self, wanted: StructType, clock: datetime) -> bool:
         """Add the columns and struct fields that the table lacks, in one commit without rows; whether any was."""
@@ -329,5 +328,19 @@ def _properties(schema: StructType) -> dict[str, str]:
 
 
 def delta_schema(schema: StructType) -> Schema:
-    """Columns of Spark as Delta's."""
-    return Schema.from_json(schema.json())
+    """Columns of Spark as Delta's, where everything may be null, at any depth.
+
+    Spark writes files so whatever the table says, and delta-rs reads no file as less than what it is.
+    """
+    return Schema.from_json(_nullable(schema).json())
+
+
+def _nullable(type_: DataType) -> Any:
+    match type_:
+        case StructType():
+            return StructType([StructField(field.name, _nullable(field.dataType)) for field in type_.fields])
+        case ArrayType():
+            return ArrayType(_nullable(type_.elementType))
+        case MapType():
+            return MapType(type_.keyType, _nullable(type_.valueType))
+    return type_

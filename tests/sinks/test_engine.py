@@ -84,6 +84,29 @@ def test_append(chosen: str, table: Table, spark: SparkSession) -> None:
     assert rows_of(table.path, "at")[0][0].microsecond == 123456
 
 
+def test_what_spark_writes_is_read_by_the_driver_also_where_elements_were_not_to_be_null(
+    tmp_path: Path, spark: SparkSession
+) -> None:
+    columns = spark.range(3).selectExpr(
+        "id", "array('a') AS list", "named_struct('list', array(1)) AS deep", "map('k', 1) AS map"
+    )
+    assert not columns.schema["list"].dataType.containsNull  # type: ignore[attr-defined]
+    table = Table("silver.lists", Lake.at(str(tmp_path)))
+    table.ensure(columns.schema, [], additive=False)
+
+    for number, rows in enumerate((columns, columns.toArrow())):
+        engine.append(table, rows, Commit({"q": number}, entry(inserted=3)))
+
+    wanted = [(id_, ["a"], {"list": [1]}) for id_ in (0, 0, 1, 1, 2, 2)]
+    seen = table.to_arrow(["id", "list", "deep"]).sort_by("id").to_pylist()
+    assert [tuple(one.values()) for one in seen] == wanted
+    found = table.of_keys(["id", "list"], "id", pa.array([1]))
+    assert found.num_rows == 2
+    for few_rows in (100, 0):
+        feed = table.changes(spark, 1, 2, few_rows).frame.orderBy("id").collect()
+        assert [(one.id, one.list, {"list": one.deep.list}) for one in feed] == wanted
+
+
 def test_merge_and_its_feed(chosen: str, table: Table, spark: SparkSession) -> None:
     engine.append(
         table,
