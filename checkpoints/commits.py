@@ -39,6 +39,7 @@ class LogCommit:
     """One version of a table; `entry` is None where Sluice did not make it. `at` is the commit's own time, in UTC.
 
     `restored` is the version that a RESTORE went back to, whoever made it; None for one by time, and any other commit.
+    `changed` are its files of changed rows, where it has such.
     """
 
     version: int
@@ -48,6 +49,12 @@ class LogCommit:
     added: tuple[DataFile, ...]
     removed: tuple[DataFile, ...]
     restored: int | None = None
+    changed: tuple[str, ...] = ()
+
+    @property
+    def feed(self) -> tuple[str, ...]:
+        """The files that its part of the change feed is read from, as paths below the table's folder."""
+        return self.changed or tuple(file.path for file in (*self.added, *self.removed) if file.data_change)
 
     @property
     def has_files(self) -> bool:
@@ -64,6 +71,7 @@ class CommitLog:
     """The log of one table; `commits_read` counts the commits that were read."""
 
     def __init__(self, lake: Lake, table: str) -> None:
+        self.table = table
         self._filesystem, self._folder = lake.filesystem(f"{lake.table(table)}/_delta_log")
         self.commits_read = 0
 
@@ -81,7 +89,7 @@ class CommitLog:
             return None
         self.commits_read += 1
         info: dict[str, Any] = {}
-        added, removed = [], []
+        added, removed, changed = [], [], []
         for line in text.splitlines():
             action = orjson.loads(line) if line.strip() else {}
             info = action.get("commitInfo") or info
@@ -89,12 +97,14 @@ class CommitLog:
                 added.append(_file(add))
             if remove := action.get("remove"):
                 removed.append(_file(remove))
+            if change := action.get("cdc"):
+                changed.append(unquote(change["path"]))
         at = datetime.fromtimestamp(float(info.get("timestamp") or 0) / 1000, UTC)
         operation = str(info.get("operation") or "an unnamed operation")
         entry = _entry(info.get("userMetadata"))
         named = (info.get("operationParameters") or {}).get("version") if operation == "RESTORE" else None
         restored = int(named) if named is not None and str(named).isdigit() else None
-        return LogCommit(version, at, operation, entry, tuple(added), tuple(removed), restored)
+        return LogCommit(version, at, operation, entry, tuple(added), tuple(removed), restored, tuple(changed))
 
     def reaches_back(self) -> bool:
         """Whether the log still has the table's first commit, and so every entry of the ledger."""

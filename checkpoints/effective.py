@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import TypeGuard
 
 from checkpoints.commits import CommitLog, LogCommit
+from checkpoints.errors import LedgerCutShort
 from checkpoints.ledger import LedgerEntry
 from checkpoints.spans import NONE, Spans
 
@@ -45,8 +47,26 @@ def taken_back(log: CommitLog, first: int, last: int, *, by_rewinds: bool = Fals
     return gone
 
 
+def newest_batch(log: CommitLog, version: int) -> LedgerEntry | None:
+    """The last batch of the query that was written, whether or not it still counts; None where there was none.
+
+    Generations only grow, so none had a greater number; those of backfills are below 0 and not asked for.
+    """
+    return next((one.entry for one in log.down_from(version) if is_batch(one.entry)), None)
+
+
+def is_batch(entry: LedgerEntry | None) -> TypeGuard[LedgerEntry]:
+    """Whether a step is a batch of the query, and not one of a backfill."""
+    return entry is not None and entry.step == "append" and entry.generation >= 0
+
+
 def held_offsets(log: CommitLog, version: int, topic: str, epoch: int) -> dict[int, Spans]:
-    """Partition -> the offsets of a topic that bronze and its lane account for at `version`, by the ledger alone."""
+    """Partition -> the offsets of a topic that bronze and its lane account for at `version`, by the ledger alone.
+
+    Raises LedgerCutShort: of a part of the ledger it would say that nothing holds what the other part has.
+    """
+    if version >= 0 and not log.reaches_back():
+        raise LedgerCutShort(log.table, log.first())
     held: dict[int, Spans] = {}
     for commit in effective(log, version):
         entry = commit.entry

@@ -125,6 +125,18 @@ class TableRolledBack(SluiceError):
         )
 
 
+class LedgerCutShort(SluiceError):
+    """The oldest commits of a bronze table's log are gone, and with them what they say was read."""
+
+    def __init__(self, table: str, first: int) -> None:
+        self.table, self.first = table, first
+        super().__init__(
+            f"The log of {table} begins with version {first}: which offsets the table held before is not known any "
+            "more, and they would come twice. Bring the log's oldest files back from a copy, and let no other tool "
+            "clean it (runbooks/operations/retention.md)."
+        )
+
+
 class TopicRecreated(SluiceError):
     """The topic is another one than the query has read, under the same name."""
 

@@ -129,17 +129,18 @@ Asked = Redrive | Admit | Decide | Reset | Replay | Rewind | Vacuum | Backfill
 
 
 class Author(_Model):
-    """Who asks, where, and with which command line."""
+    """Who asks, where, and with which command line; `id` is of one run of it, empty where nobody ran it."""
 
     who: str
     host: str
     command: str
+    id: str = ""
 
     @classmethod
     def here(cls, who: str | None = None) -> Author:
         """The user and the command line of this process; another name may be given, where all share one account."""
         command = " ".join(["sluice", *sys.argv[1:]])
-        return cls(who=who or _user(), host=socket.gethostname(), command=command)
+        return cls(who=who or _user(), host=socket.gethostname(), command=command, id=uuid.uuid4().hex)
 
 
 class Request(_Model):

@@ -6,16 +6,18 @@ import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Schema
+from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import ArrayType, DataType, MapType, StructField, StructType
 
 from checkpoints import ledger, positions
+from checkpoints.commits import CommitLog
 from checkpoints.failpoints import reach
 from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry
@@ -42,6 +44,7 @@ COMMIT_VERSION = "_commit_version"
 _BRONZE_STATISTICS = (c.TOPIC, c.PARTITION, c.OFFSET, c.KAFKA_TS, c.INGEST_TS, c.BATCH_ID)
 
 _FEW_FILES = 100
+_JUST_COME = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -288,6 +291,21 @@ class Table:
         feed = spark.read.format("delta").option("readChangeFeed", "true")
         feed = feed.option("startingVersion", first).option("endingVersion", last)
         return Feed(spark, feed.load(self.path).select(*columns))
+
+    def has_feed(self, first: int, last: int) -> bool:
+        """Whether the files are there that `changes` reads for these versions: VACUUM takes them.
+
+        Of a single version that has just come they are. https://docs.delta.io/latest/delta-change-data-feed.html
+        """
+        commits = list(CommitLog(self._lake, self.name).between(first, last))
+        if len(commits) <= last - first:
+            return False
+        if first == last and datetime.now(UTC) - commits[0].at < _JUST_COME:
+            return True
+        paths = sorted({path for commit in commits for path in commit.feed})
+        filesystem, folder = self._lake.filesystem(self.path)
+        infos = filesystem.get_file_info([f"{folder}/{path}" for path in paths])
+        return all(info.type == fs.FileType.File for info in infos)
 
     def commit_position(self, commit: Commit) -> int:
         """Move positions and write the ledger without any rows; one small file."""

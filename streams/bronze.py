@@ -11,7 +11,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from checkpoints import generations, ledger, offsets
-from checkpoints.effective import read_by
+from checkpoints.commits import CommitLog
+from checkpoints.effective import newest_batch, read_by
 from checkpoints.errors import CheckpointBehind
 from checkpoints.failpoints import reach
 from checkpoints.generations import Start
@@ -88,6 +89,19 @@ class BronzeStep:
         """Where the generation began; raises UnreadableOffsets."""
         first = Start(generation=0, kind="first", at=datetime.now(UTC), topic=self.spec.source.topic)
         return generations.start_of(self.lake, self.spec.table, self.generation) or first
+
+    @property
+    def next_generation(self) -> int:
+        """The number after all that were, also where the folder of the newest is lost: no position may come again."""
+        newest = (
+            newest_batch(CommitLog(self.lake, self.spec.table), self.table.version()) if self.table.exists else None
+        )
+        return max(self.generation, newest.generation if newest else 0) + 1
+
+    def open_run(self, generation: int) -> str:
+        """The run of the batch after the last one that the table holds of a generation: its lane may be written."""
+        held = self.table.position(app_id(self.spec.table, "append", generation)) if self.table.exists else None
+        return ledger.run_id(self.spec.table, generation, 0 if held is None else held + 1)
 
     def begin(self, start: Start) -> None:
         """Keep where the generation begins, or what has been learned of it."""

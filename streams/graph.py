@@ -35,7 +35,7 @@ from streams.refresh import RefreshStep
 from streams.registry import registry_for
 from streams.silver import ChangeStep
 from streams.starts import check_query, check_table
-from streams.steps import REPLAY, Step, all_there_is
+from streams.steps import REPLAY, Step, all_there_is, pending
 from streams.versions import VersionsStep
 
 log = logs.get(__name__)
@@ -119,14 +119,18 @@ class Graph:
 
         Raises InvalidPipeline with everything that only Spark's analyzer could find, IncompatibleTable where a table
         in the lake does not fit its spec, ProtectionChanged where its personal columns do not, InvalidSettings where
-        they can not be hashed, and what check_query and check_table raise where something can not go on as it is.
+        they can not be hashed, and what check_query, check_table and `pending` raise where something can not go on as
+        it is. A table that has consumed what is not there would soon look like one that has it still to come.
         """
         for bronze in self.bronze.values():
             bronze.prepare()
             check_query(bronze)
-        for step in self.below.values():
+        for name, step in self.below.items():
             if step.table.exists:
-                check_table(step.table, CommitLog(self.lake, step.table.name))
+                check_table(step.table, CommitLog(self.lake, name))
+                for upstream in (self.tables[one] for one in self.pipeline.upstreams(name)):
+                    if upstream.exists:
+                        pending(step.table, upstream, step.label)
         problems: list[Problem] = []
         failed: set[str] = set()
         for name, step in self.below.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 from confluent_kafka import KafkaException
@@ -48,17 +49,27 @@ def watch_horizons(graph: Graph, brokers: Brokers, metrics: Metrics, now: dateti
 
 
 def topic_headroom(step: BronzeStep, brokers: Brokers, now: datetime) -> tuple[float, float] | None:
-    """(seconds until the first record that is still to be read may be removed, retention); None where for ever."""
+    """(seconds until the first record that is still to be read may be removed, seconds from when it was written).
+
+    By the topic's `retention.ms`, or by its `retention.bytes` where that is nearer: a record goes when so many bytes
+    lie behind it, at the pace at which they came since it was written. None where the topic keeps all.
+    """
     topic = step.spec.source.topic
-    retention = brokers.retention_seconds(topic)
-    if retention is None:
+    retention = brokers.retention(topic)
+    if retention.seconds is None and retention.bytes is None:
         return None
-    bounds = brokers.bounds(topic)
-    left = retention
-    for partition, offset in next_offsets(step).items():
-        if partition not in bounds.partitions or offset >= bounds.end(partition):
+    bounds, following = brokers.bounds(topic), next_offsets(step)
+    for_ever = retention.seconds if retention.seconds is not None else math.inf
+    found = [(for_ever, for_ever)]
+    for partition, (first, end) in bounds.partitions.items():
+        offset = max(following.get(partition, first), first)
+        sample = brokers.sample(topic, partition, offset) if offset < end else None
+        if sample is None:
             continue
-        written = brokers.written_at(topic, partition, max(offset, bounds.first(partition)))
-        if written is not None:
-            left = min(left, retention - (now - written).total_seconds())
-    return left, retention
+        age = max(1.0, (now - sample.written).total_seconds())
+        if retention.seconds is not None:
+            found.append((retention.seconds - age, retention.seconds))
+        if retention.bytes is not None and sample.mean_bytes:
+            whole = age * retention.bytes / (sample.mean_bytes * (end - offset))
+            found.append((whole - age, whole))
+    return min(found, key=lambda one: one[0] / one[1] if math.isfinite(one[1]) and one[1] else 1.0)

@@ -114,7 +114,7 @@ class Metrics:
             ),
             topic_retention_seconds=Gauge(
                 "sluice_topic_retention_seconds",
-                "How long the topic keeps records, by its own setting.",
+                "How long the topic keeps that record, by `retention.ms`, or `retention.bytes` where that is nearer.",
                 ["query", "topic"],
                 registry=registry,
             ),

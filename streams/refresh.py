@@ -95,7 +95,7 @@ class RefreshStep:
         1. Fix the version of every upstream, as far as its gate has let it through: all are read as of that, whatever
            is committed meanwhile.
         2. Take the keys of the rows that changed, old images and new ones; everything where an upstream is new to the
-           table, or was made anew: what it held before may be gone.
+           table, or was made anew: what it held before may be gone; or where VACUUM has taken files of its feed.
         3. Compute their rows anew, and compare with what the table holds for the same keys.
         4. MERGE the difference, deleting what has vanished, with the positions; nothing but the positions where
            there is no difference.
@@ -118,7 +118,8 @@ class RefreshStep:
                 return commit_nothing(self.table, clock, moved) if again is None else None
             # 2
             # An upstream without a version beyond its creation has nothing to compare, and no position yet.
-            feeds = None if any(one.is_first for one in moved) else [self._feed(spark, one) for one in changed]
+            by_feed = not any(one.is_first for one in moved) and all(one.has_feed() for one in changed)
+            feeds = [self._feed(spark, one) for one in changed] if by_feed else None
             label: Literal["refresh", "replay"] = self.label if again is None else "replay"
             entry = entry_for(self.table, label, "full" if feeds is None else "feed", clock, moved)
             # 3

@@ -135,7 +135,8 @@ class ChangeStep:
         """Consume what bronze has beyond the table's position, or versions before it `again`; harmless to repeat.
 
         1. Choose: the rows in hand where they are just what comes next, else the feed up to bronze's newest version.
-           Where bronze was rewound on the way, the feed has rows that are gone again: all that it holds is taken.
+           Where bronze was rewound on the way, the feed has rows that are gone again, and where VACUUM has taken files
+           of it, it lacks some: what bronze holds is taken then.
         2. Make changes of them, and keep aside those that the table can not take.
         3. MERGE, with the position, in one commit.
         """
@@ -158,7 +159,8 @@ class ChangeStep:
                 if not todo.wrote_rows():
                     return commit_nothing(self.table, clock, [todo]) if again is None else None
                 label: Literal["merge", "history", "replay"] = self.label if again is None else "replay"
-                if taken_back(CommitLog(self.lake, self.upstream.name), todo.position + 1, todo.until):
+                log = CommitLog(self.lake, self.upstream.name)
+                if taken_back(log, todo.position + 1, todo.until) or not todo.has_feed():
                     rows = self.upstream.read(spark, todo.until)
                     entry = entry_for(self.table, label, "full", clock, [todo])
                 else:

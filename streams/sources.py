@@ -22,6 +22,8 @@ _NOT_ALLOWED = (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHOR
 _ADDRESS = re.compile(r"^\S+/bootstrap: |\(after \d+ms in state \S+\)")
 _EARLIEST = -2
 """In Spark's JSON of offsets: from the beginning of the partition."""
+_SAMPLE_RECORDS = 100
+_SAMPLE_SECONDS = 0.2
 
 
 def kafka_stream(
@@ -114,6 +116,22 @@ class TopicBounds:
     def end(self, partition: int) -> int:
         """The offset that its next record gets."""
         return self.partitions[partition][1]
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long a topic keeps records, and how many bytes of each partition; None where that is not bounded."""
+
+    seconds: float | None
+    bytes: int | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """When a record was written, and the bytes that it and those after it have on average, uncompressed."""
+
+    written: datetime
+    mean_bytes: float
 
 
 class TopicNotRead(SluiceError):
@@ -224,20 +242,23 @@ class Brokers:
             raise TopicNotRead(bounds.topic, self._servers, error.args[0].str()) from error
         return {one.partition: one.offset if one.offset >= 0 else bounds.end(one.partition) for one in found}
 
-    def written_at(self, topic: str, partition: int, offset: int, timeout_seconds: float = 10.0) -> datetime | None:
-        """When the record at an offset, or the next that is there, was written; None where none comes in time."""
+    def sample(self, topic: str, partition: int, offset: int, timeout_seconds: float = 10.0) -> Sample | None:
+        """What the record at an offset, or the next that is there, and some after it are; None where none comes."""
         consumer = Consumer({**self._options, "group.id": "sluice-look", "enable.auto.commit": False})
         try:
             consumer.assign([TopicPartition(topic, partition, offset)])
             record = consumer.poll(timeout_seconds)
             if record is None or record.error() is not None:
                 return None
-            return datetime.fromtimestamp(record.timestamp()[1] / 1000, UTC)
+            more = consumer.consume(_SAMPLE_RECORDS - 1, timeout=_SAMPLE_SECONDS)
+            sizes = [len(one.key() or b"") + len(one.value() or b"") for one in (record, *more) if one.error() is None]
+            written = datetime.fromtimestamp(record.timestamp()[1] / 1000, UTC)
+            return Sample(written, sum(sizes) / len(sizes))
         finally:
             consumer.close()
 
-    def retention_seconds(self, topic: str, timeout_seconds: float = 10.0) -> float | None:
-        """How long the topic keeps records, by its setting; None where for ever, or where only compaction takes any.
+    def retention(self, topic: str, timeout_seconds: float = 10.0) -> Retention:
+        """How long and how much a topic keeps, by its settings; neither is bounded where only compaction takes any.
 
         Raises KafkaException, also where this user may not ask.
         """
@@ -245,9 +266,9 @@ class Brokers:
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         found = client.describe_configs([resource], request_timeout=timeout_seconds)[resource].result()
         if "delete" not in found["cleanup.policy"].value:
-            return None
-        millis = int(found["retention.ms"].value)
-        return None if millis < 0 else millis / 1000
+            return Retention(None, None)
+        millis, size = int(found["retention.ms"].value), int(found["retention.bytes"].value)
+        return Retention(None if millis < 0 else millis / 1000, None if size < 0 else size)
 
     def _asking(self) -> Consumer:
         if self._consumer is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from checkpoints import offsets
 from checkpoints.commits import CommitLog
-from checkpoints.effective import effective
+from checkpoints.effective import effective, is_batch
 from checkpoints.errors import (
     CheckpointBehind,
     CheckpointDamaged,
@@ -23,7 +23,8 @@ from streams.sources import TopicBounds
 def check_query(step: BronzeStep) -> None:
     """See that checkpoint, ledger, position and table of a query fit together; harmless to repeat.
 
-    1. The checkpoint is whole: no file is missing, no batch between two others.
+    1. The checkpoint is there: none of a newer generation has written, and it has batches where the table has. It is
+       whole: no file is missing, no batch between two others.
     2. The table holds the last batch that was committed, or the one in hand, and no other.
     3. That batch covers the offsets that the ledger has for it.
     4. Nobody has rolled the table back since.
@@ -31,7 +32,9 @@ def check_query(step: BronzeStep) -> None:
     Raises CheckpointLost, CheckpointDamaged, UnreadableOffsets, CheckpointBehind, TableBehind, TableRolledBack.
     """
     name, held = step.spec.table, step.table.position(step.app)
+    log, version = CommitLog(step.lake, name), step.table.version()
     # 1
+    _require_newest(step, log, version, held)
     planned = offsets.planned_batches(step.lake, step.checkpoint)
     committed = offsets.committed_batches(step.lake, step.checkpoint)
     if held is not None and not planned:
@@ -46,9 +49,8 @@ def check_query(step: BronzeStep) -> None:
     if committed and (held is None or committed[-1] > held):
         raise TableBehind(name, held, step.checkpoint, committed[-1])
     # 3, 4
-    log = CommitLog(step.lake, name)
     check_table(step.table, log)
-    for commit in effective(log, step.table.version()):
+    for commit in effective(log, version):
         entry = commit.entry
         if held is None or (entry is not None and entry.step == "append" and entry.generation == step.generation):
             break
@@ -60,6 +62,22 @@ def check_query(step: BronzeStep) -> None:
     if there.ranges != entry.offsets:
         plan = f"has other offsets for batch {held} than the ledger, which has {ranges(entry)}"
         raise CheckpointBehind(name, held, step.checkpoint, plan)
+
+
+def _require_newest(step: BronzeStep, log: CommitLog, version: int, held: int | None) -> None:
+    """See that no generation after this one has begun, whose folder is lost; raises CheckpointLost.
+
+    What it has read, this one would read again, and not know it.
+    """
+    for commit in log.down_from(version):
+        entry = commit.entry
+        if is_batch(entry):
+            if entry.generation > step.generation:
+                lost = step.lake.checkpoint(step.spec.table, entry.generation)
+                raise CheckpointLost(step.spec.table, entry.batch_id or 0, lost)
+            return
+        if entry is not None and entry.step == "rewind" and held is not None:
+            raise CheckpointLost(step.spec.table, held, step.lake.checkpoint(step.spec.table, step.generation + 1))
 
 
 def check_table(table: Table, log: CommitLog) -> None:
@@ -104,8 +122,10 @@ def check_topic(step: BronzeStep, bounds: TopicBounds) -> None:
 
 
 def next_offsets(step: BronzeStep) -> dict[int, int]:
-    """Partition -> where the next batch begins that bronze does not hold; empty before the first one."""
-    held = step.table.position(step.app)
-    if held is None:
-        return dict(step.start.offsets or {})
-    return offsets.read_batch(step.lake, step.checkpoint, held).end.get(step.spec.source.topic, {})
+    """Partition -> where the next batch begins that bronze does not hold; empty where nothing was planned yet."""
+    held, topic = step.table.position(step.app), step.spec.source.topic
+    if held is not None:
+        return offsets.read_batch(step.lake, step.checkpoint, held).end.get(topic, {})
+    if offsets.planned_batches(step.lake, step.checkpoint):
+        return offsets.read_batch(step.lake, step.checkpoint, 0).start.get(topic, {})
+    return dict(step.start.offsets or {})

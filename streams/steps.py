@@ -94,6 +94,10 @@ class Pending:
         """Whether any of it may have changed rows; False only where the ledger is sure."""
         return not self.is_empty and ledger.rows_between(self.upstream.handle(), self.position + 1, self.until) != 0
 
+    def has_feed(self) -> bool:
+        """Whether the change feed of all of it can be read."""
+        return self.upstream.has_feed(self.position + 1, self.until)
+
 
 Ready = Callable[[str, SparkSession], int | None]
 """How far a table may be read, by its name; None for as far as there is."""

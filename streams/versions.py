@@ -91,8 +91,8 @@ class VersionsStep:
         """Work out the versions of the keys that changed, or did in versions before `again`; harmless to repeat.
 
         1. Fix the version of the history that is read, as far as its gate has let it through.
-        2. Take the keys of the changes; all keys where the table has consumed nothing yet, or a change without a key
-           touches all.
+        2. Take the keys of the changes; all keys where the table has consumed nothing yet, a change without a key
+           touches all, or VACUUM has taken files of the feed.
         3. Work out their versions from all of their changes, check them, and compare them with what the table holds.
         4. MERGE the difference, deleting what has vanished, with the position.
         """
@@ -110,10 +110,12 @@ class VersionsStep:
             if not todo.wrote_rows():
                 return commit_nothing(self.table, clock, [todo]) if again is None else None
             # 2
-            feed = self.history.changes(spark, todo.position + 1, todo.until, self.small_batch_rows).rows
-            compute = self._place(spark, feed)
-            keys = self._keys(compute, feed)
-            if todo.is_first or self._touches_all(compute, keys):
+            keys = None
+            if not todo.is_first and todo.has_feed():
+                feed = self.history.changes(spark, todo.position + 1, todo.until, self.small_batch_rows).rows
+                compute = self._place(spark, feed)
+                keys = self._keys(compute, feed)
+            if keys is None or self._touches_all(compute, keys):
                 keys = None
                 compute = self._place(spark, None)
             label: Literal["refresh", "replay"] = self.label if again is None else "replay"

@@ -15,7 +15,7 @@ from streams import logs
 from streams.acts.errors import NoSuchTable, NotAQuery
 from streams.acts.plan import Plan
 from streams.acts.replay import ReplayPlan, carry_out_replay, plan_replay
-from streams.acts.reset import ResetPlan, carry_out_reset, plan_reset
+from streams.acts.reset import ResetPlan, carry_out_reset, plan_recovery_of_pull, plan_reset
 from streams.acts.rewind import RewindPlan, carry_out_rewind, noted, plan_rewind
 from streams.acts.vacuum import VacuumPlan, carry_out_vacuum, plan_vacuum
 from streams.bronze import BronzeStep
@@ -35,7 +35,9 @@ def plan_of(graph: Graph, settings: Settings, action: Planned) -> Plan:
     try:
         match action:
             case Reset():
-                return plan_reset(_query(graph, action.table), brokers, action)
+                step = _query(graph, action)
+                is_pulled = step.spec.source.jdbc is not None
+                return plan_recovery_of_pull(step) if is_pulled else plan_reset(step, brokers, action)
             case Replay():
                 return plan_replay(graph, action)
             case Rewind():
@@ -53,17 +55,21 @@ def carry_out(
 
     Only a replay needs Spark.
 
-    1. Plan it anew: between the plan that was agreed to and now, batches may have come.
+    1. Where an earlier holder has done it and died before it could say so, it is done: `latest` would be elsewhere now.
+       Else plan it anew: between the plan that was agreed to and now, batches may have come.
     2. Write down who does what.
     3. Do it.
     4. Write down that it is done, or why it could not be.
     """
     # 1
+    journal = Journal(graph.lake)
+    for earlier in journal.acts() if author.id else ():
+        if earlier.state == "done" and (earlier.author, earlier.action) == (author, action):
+            return {"done": True, "act": earlier.id[:8], "plan": list(earlier.plan)}
     plan = plan_of(graph, settings, action)
     if plan.is_empty:
         return {"done": False, "plan": list(plan.lines)}
     # 2
-    journal = Journal(graph.lake)
     act = Act(author=author, action=action, plan=tuple(plan.lines), before=plan.before, after=plan.after)
     act = journal.write(noted(graph, act, plan) if isinstance(plan, RewindPlan) else act)
     # 3
@@ -107,10 +113,11 @@ def _do(graph: Graph, spark: SparkSession | None, plan: Plan, act: Act) -> dict[
     raise TypeError(plan)
 
 
-def _query(graph: Graph, table: str) -> BronzeStep:
-    if table not in graph.bronze:
-        raise NoSuchTable(table, "bronze table with a query", list(graph.bronze))
-    step = graph.bronze[table]
-    if step.spec.source.jdbc is not None:
-        raise NotAQuery(table, step.spec.source.jdbc.watermark_state_key)
+def _query(graph: Graph, action: Reset) -> BronzeStep:
+    """The step of the query; of a table that is pulled a checkpoint can be made anew, and not put elsewhere."""
+    if action.table not in graph.bronze:
+        raise NoSuchTable(action.table, "bronze table with a query", list(graph.bronze))
+    step = graph.bronze[action.table]
+    if step.spec.source.jdbc is not None and action.to != "ledger":
+        raise NotAQuery(action.table, step.spec.source.jdbc.watermark_state_key)
     return step

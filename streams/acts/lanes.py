@@ -1,4 +1,4 @@
-"""The error lanes of what a rewind takes back: moved aside, and back again where that rewind is rewound."""
+"""Error lanes that are moved aside: of what a rewind takes back, and back again with it; of batches never finished."""
 
 from __future__ import annotations
 
@@ -26,6 +26,24 @@ def move(lake: Lake, name: str, undone: Iterable[LogCommit], again: Iterable[Log
         for folder in back:
             for info in acts:
                 _move(lake, folder.replace(errors, f"{aside}/{info.base_name}", 1), folder)
+
+
+def of_run(lake: Lake, name: str, run_id: str) -> list[str]:
+    """The lane folders of one run, on whatever day."""
+    filesystem, path = lake.filesystem(lake.errors(name))
+    days = [
+        info.base_name
+        for info in filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        if info.base_name.startswith("dt=")
+    ]
+    folders = [f"{lake.errors(name)}/{day}/run_id={run_id}" for day in sorted(days)]
+    return [folder for folder in folders if lane.exists(lake, folder)]
+
+
+def put_aside(lake: Lake, name: str, run_id: str) -> None:
+    """Move the folders of a run that its table does not hold, and will not any more. Harmless to repeat."""
+    for folder in of_run(lake, name, run_id):
+        _move(lake, folder, folder.replace(f"{lake.root}/_errors", f"{lake.root}/_rewound/unfinished", 1))
 
 
 def _folders(lake: Lake, name: str, entry: LedgerEntry | None) -> list[str]:

@@ -7,7 +7,7 @@ the same rows: an old change never goes over a newer one, and what a query gives
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +15,10 @@ from pyspark.sql import SparkSession
 
 from checkpoints import ledger
 from checkpoints.commits import CommitLog
-from checkpoints.effective import effective, read_by
+from checkpoints.effective import effective, is_batch, read_by
 from checkpoints.ledger import LedgerEntry
 from checkpoints.requests import Replay
-from checkpoints.spans import Spans
+from checkpoints.spans import NONE, Spans
 from streams.acts.errors import NoSuchTable, NotAnOffset
 from streams.acts.plan import Plan, counted
 from streams.commands.since import parse_since
@@ -27,8 +27,14 @@ from streams.graph import Graph
 _BATCH = re.compile(r"^batch:(\d+)$")
 _PLACE = re.compile(r"^(?P<topic>[A-Za-z0-9._-]+)\[(?P<partition>\d+)\]@(?P<offset>\d+)$")
 
+_BRINGS = ("append", "redrive")
+"""The steps that bring rows into a bronze table."""
+
 Range = tuple[int, int]
 """The first and the last version."""
+
+_Known = Sequence[tuple[int, LedgerEntry]]
+"""The versions that brought rows, newest first."""
 
 
 @dataclass(frozen=True)
@@ -92,49 +98,61 @@ def carry_out_replay(graph: Graph, spark: SparkSession, plan: ReplayPlan) -> dic
 
 
 def _bronze_versions(graph: Graph, name: str, request: Replay) -> Range | None:
-    """The versions whose batches lie in the range, by their clocks, their numbers or their offsets."""
-    table = graph.tables[name]
-    found = []
-    for commit in effective(CommitLog(graph.lake, name), table.version()):
-        entry = commit.entry
-        if entry is None or not entry.accepted:
-            continue
-        if _is_before(entry, request.since, "--from"):
-            # Batches come in the order of their numbers and clocks, and offsets of one partition too.
-            if entry.step == "append":
-                break
-            continue
-        if not _is_after(entry, request.until, "--to"):
-            found.append(commit.version)
+    """The versions whose batches lie in the range: of its log for numbers, else by their clocks or their offsets."""
+    table, topic = graph.tables[name], graph.bronze[name].spec.source.topic
+    places = [place for place in (_PLACE.match(bound) for bound in (request.since, request.until) if bound) if place]
+    if places and all(place["topic"] != topic for place in places):
+        return None
+    commits = effective(CommitLog(graph.lake, name), table.version())
+    known = [(one.version, one.entry) for one in commits if one.entry is not None and one.entry.step in _BRINGS]
+    found = {version for version, entry in known if entry.accepted}
+    found &= _since(known, request.since, topic) & _until(known, request.until, topic)
     return (min(found), max(found)) if found else None
 
 
-def _is_before(entry: LedgerEntry, bound: str | None, option: str) -> bool:
-    """Whether a batch lies before where the range begins."""
+def _since(known: _Known, bound: str | None, topic: str) -> set[int]:
+    """The versions that do not lie before where the range begins."""
+    every = {version for version, _ in known}
     if bound is None:
-        return False
+        return every
     if batch := _BATCH.match(bound):
-        return entry.batch_id is not None and entry.batch_id < int(batch[1])
+        first = _version_of(known, int(batch[1]))
+        return set() if first is None else {one for one in every if one >= first}
     if place := _PLACE.match(bound):
-        spans = _spans(entry, place)
-        return bool(spans) and spans.pieces[-1][1] <= int(place["offset"])
-    return entry.clock < parse_since(bound, option=option)
+        return _with_redrives(known, lambda spans: spans.pieces[-1][1] > int(place["offset"]), place, topic)
+    at = parse_since(bound, option="--from")
+    return {version for version, entry in known if entry.clock >= at}
 
 
-def _is_after(entry: LedgerEntry, bound: str | None, option: str) -> bool:
-    """Whether a batch lies behind where the range ends; what is named is still in it."""
+def _until(known: _Known, bound: str | None, topic: str) -> set[int]:
+    """The versions that do not lie behind where the range ends; what is named is still in it."""
+    every = {version for version, _ in known}
     if bound is None:
-        return False
+        return every
     if batch := _BATCH.match(bound):
-        return entry.batch_id is not None and entry.batch_id > int(batch[1])
+        last = _version_of(known, int(batch[1]))
+        if last is None and any(is_batch(entry) and (entry.batch_id or 0) > int(batch[1]) for _, entry in known):
+            return set()
+        return every if last is None else {one for one in every if one <= last}
     if place := _PLACE.match(bound):
-        spans = _spans(entry, place)
-        return not spans or spans.pieces[0][0] > int(place["offset"])
-    return entry.clock > parse_since(bound, option=option)
+        return _with_redrives(known, lambda spans: spans.pieces[0][0] <= int(place["offset"]), place, topic)
+    at = parse_since(bound, option="--to")
+    return {version for version, entry in known if entry.clock <= at}
 
 
-def _spans(entry: LedgerEntry, place: re.Match[str]) -> Spans:
-    return read_by(entry).get(place["topic"], {}).get(int(place["partition"]), Spans())
+def _version_of(known: _Known, number: int) -> int | None:
+    """Where a batch lies in the log, of the newest generation that has one of this number."""
+    return next((version for version, entry in known if is_batch(entry) and entry.batch_id == number), None)
+
+
+def _with_redrives(known: _Known, is_in: Callable[[Spans], bool], place: re.Match[str], topic: str) -> set[int]:
+    """The versions whose offsets of a partition are asked for, and re-drives after them: they may have brought some."""
+    if place["topic"] != topic:
+        return {version for version, _ in known}
+    partition = int(place["partition"])
+    spans = {version: read_by(entry).get(topic, {}).get(partition, NONE) for version, entry in known}
+    found = {version for version, one in spans.items() if one and is_in(one)}
+    return found | {version for version, entry in known if found and entry.step == "redrive" and version > min(found)}
 
 
 def _made_of(graph: Graph, name: str, above: Mapping[str, Range]) -> Range | None:

@@ -5,21 +5,23 @@ Nothing that is written is changed: what bronze or its lane holds is passed over
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from checkpoints import generations
 from checkpoints.commits import CommitLog
-from checkpoints.effective import effective, held_offsets
+from checkpoints.effective import effective, held_offsets, is_batch, newest_batch
 from checkpoints.errors import TopicRecreated, UnreadableOffsets
 from checkpoints.generations import Start, pieces
-from checkpoints.ledger import LedgerEntry
 from checkpoints.requests import Reset
 from checkpoints.spans import NONE, Spans
 from schemas.errors import WrongUsage
+from streams.acts import lanes
 from streams.acts.errors import NotAnOffset, WouldLose
 from streams.acts.plan import Plan, counted
 from streams.bronze import BronzeStep
@@ -28,43 +30,55 @@ from streams.sources import Brokers, TopicBounds
 
 _BATCH = re.compile(r"^batch:(\d+)$")
 _EARLIEST, _LATEST = -2, -1
+_MOVED_ASIDE = "The lane of the batch in hand, which bronze does not hold, is moved aside: it is judged again."
+_NOT_CHANGED = "Not changed: any row of bronze, silver or gold, and any record of the error lanes."
 
 
 @dataclass(frozen=True)
 class ResetPlan(Plan):
-    """A reset of one query; `start` is the beginning of its new generation."""
+    """A reset of one query; `start` is the beginning of its new generation, `open_run` the batch in hand."""
 
     start: Start | None = None
+    open_run: str = ""
 
 
 def plan_reset(step: BronzeStep, brokers: Brokers, request: Reset) -> ResetPlan:
     """What a reset would do.
 
-    1. What the table and its lane account for, by the ledger.
+    1. What the table and its lane account for, by the ledger, and where the query would go on.
     2. Where each partition is to be read from.
-    3. What of it the topic no longer has.
+    3. What is left out that the topic no longer has.
     4. Say what is read again, what of that is new, and what is left out.
 
-    Raises NotAnOffset, TopicRecreated without `accept_topic`, and WouldLose without `accept_loss`.
+    Raises NotAnOffset, LedgerCutShort, TopicRecreated without `accept_topic`, and WouldLose without `accept_loss`.
     """
     table, topic = step.spec.table, step.spec.source.topic
     before = _start(step)
     bounds = brokers.bounds(topic)
-    is_other = before.topic_id is not None and before.topic_id != bounds.id
-    if is_other and not request.accept_topic:
-        raise TopicRecreated(table, topic, before.topic_id or "", bounds.id)
-    epoch = before.epoch + 1 if is_other else before.epoch
     # 1
     log, version = CommitLog(step.lake, table), _version(step)
-    held = held_offsets(log, version, topic, epoch)
-    ends = {partition: spans.pieces[-1][1] for partition, spans in held.items() if spans}
+    held = held_offsets(log, version, topic, before.epoch)
+    following = _following(before, log, version, held)
+    other = _other_topic(table, before, bounds, following)
+    if other is not None:
+        if not request.accept_topic:
+            raise other
+        held, following = {}, {}
+    epoch = before.epoch if other is None else before.epoch + 1
     # 2
-    wanted = _wanted(step, brokers, bounds, request.to, ends, log, version)
+    wanted = _wanted(
+        brokers,
+        bounds,
+        request.to,
+        following,
+        lambda number: _of_batch(log, version, topic, epoch, number, following),
+    )
     # 3
     lost, offsets = {}, {}
     for partition in sorted(bounds.partitions):
         target, first = wanted.get(partition, _EARLIEST), bounds.first(partition)
-        begins = ends.get(partition, first) if target == _EARLIEST else target
+        asked = [following.get(partition)] if target == _EARLIEST else [target, following.get(partition)]
+        begins = min((one for one in asked if one is not None), default=first)
         gone = Spans.between(begins, first) - held.get(partition, NONE)
         if gone:
             lost[partition] = gone
@@ -73,7 +87,7 @@ def plan_reset(step: BronzeStep, brokers: Brokers, request: Reset) -> ResetPlan:
         raise WouldLose(table, [f"{topic}[{partition}] offsets {gone}" for partition, gone in lost.items()])
     # 4
     start = Start(
-        generation=step.generation + 1,
+        generation=step.next_generation,
         kind="recover" if request.to == "ledger" else "reset",
         at=datetime.now(UTC).replace(microsecond=0),
         topic=topic,
@@ -83,34 +97,104 @@ def plan_reset(step: BronzeStep, brokers: Brokers, request: Reset) -> ResetPlan:
         held=pieces(held),
         lost=pieces(lost),
     )
+    run_id = step.open_run(before.generation)
+    unfinished = lanes.of_run(step.lake, table, run_id)
     return ResetPlan(
-        lines=_lines(step, start, bounds, ends, held, lost, is_other=is_other),
-        before={"table": table, "generation": step.generation, "offsets": ends, "epoch": before.epoch},
+        lines=_lines(before, start, table, bounds, following, held, lost, unfinished, is_other=other is not None),
+        before={"table": table, "generation": before.generation, "offsets": following, "epoch": before.epoch},
         after={"table": table, "generation": start.generation, "offsets": offsets, "epoch": epoch},
         start=start,
+        open_run=run_id,
+    )
+
+
+def plan_recovery_of_pull(step: BronzeStep) -> ResetPlan:
+    """A new generation of a table that is pulled: it goes on from the newest row that bronze holds."""
+    table, before = step.spec.table, _start(step)
+    run_id = step.open_run(before.generation)
+    start = Start(
+        generation=step.next_generation,
+        kind="recover",
+        at=datetime.now(UTC).replace(microsecond=0),
+        topic=before.topic,
+        epoch=before.epoch,
+    )
+    lines = [
+        f"{table}: generation {before.generation} -> {start.generation}; what is left of {before.generation} is kept.",
+        "  It is pulled from the newest row on that bronze holds, and once more what lies in its lookback.",
+        *([_MOVED_ASIDE] if lanes.of_run(step.lake, table, run_id) else []),
+        _NOT_CHANGED,
+    ]
+    return ResetPlan(
+        lines=lines,
+        before={"table": table, "generation": before.generation},
+        after={"table": table, "generation": start.generation},
+        start=start,
+        open_run=run_id,
     )
 
 
 def carry_out_reset(step: BronzeStep, plan: ResetPlan) -> dict[str, Any]:
-    """Make the new generation, by one small file; the query that is started next is of it."""
+    """Make the new generation, by one small file; the query that is started next is of it.
+
+    The lane of the batch in hand, which bronze does not hold, goes first: under the new generation its records are
+    judged again, as those of another batch.
+    """
     assert plan.start is not None  # noqa: S101 - a plan of a reset always has one
+    lanes.put_aside(step.lake, step.spec.table, plan.open_run)
     generations.keep(step.lake, step.spec.table, plan.start)
     return plan.after
 
 
 def _start(step: BronzeStep) -> Start:
-    """Where the generation began; where that can not be read any more, what the ledger still tells of it."""
-    try:
-        return step.start
-    except UnreadableOffsets:
-        newest = _newest_batch(step)
-        return Start(
-            generation=step.generation,
-            kind="reset",
-            at=datetime.now(UTC),
-            topic=step.spec.source.topic,
-            epoch=newest.epoch if newest else 0,
-        )
+    """Where the newest generation began; where that can not be read any more, what the ledger still tells of it."""
+    newest = newest_batch(CommitLog(step.lake, step.spec.table), _version(step))
+    with contextlib.suppress(UnreadableOffsets):
+        if newest is None or newest.generation <= step.generation:
+            return step.start
+    return Start(
+        generation=max(step.generation, newest.generation if newest else 0),
+        kind="reset",
+        at=datetime.now(UTC),
+        topic=step.spec.source.topic,
+        epoch=newest.epoch if newest else 0,
+    )
+
+
+def _other_topic(table: str, before: Start, bounds: TopicBounds, following: dict[int, int]) -> TopicRecreated | None:
+    """What tells that the topic is another one than was read, under the same name; None where nothing does."""
+    if before.topic_id is not None and before.topic_id != bounds.id:
+        return TopicRecreated(table, bounds.topic, before.topic_id, bounds.id)
+    for partition, offset in following.items():
+        if partition in bounds.partitions and offset > bounds.end(partition):
+            return TopicRecreated(table, bounds.topic, before.topic_id or "?", bounds.id, (partition, offset, bounds))
+    return None
+
+
+def _following(start: Start, log: CommitLog, version: int, held: dict[int, Spans]) -> dict[int, int]:
+    """Partition -> where the query goes on: before that all is held, or was left out because somebody said so.
+
+    That is behind the last batch of the generation, where it has come to one. What was held when it began and is not
+    held now, as in an older copy of the table, lies before. Where nobody knows where the generation began, nothing
+    counts as left out.
+    """
+    read: dict[int, int] = {}
+    for commit in effective(log, version):
+        entry = commit.entry
+        if is_batch(entry) and entry.generation == start.generation:
+            for partition, (_, end) in entry.offsets.get(start.topic, {}).items():
+                read[partition] = max(end, read.get(partition, 0))
+    found = {}
+    for partition in {*held, *read, *(start.offsets or {})}:
+        known = held.get(partition, NONE)
+        reached = read.get(partition, (start.offsets or {}).get(partition))
+        if reached is None and known:
+            reached = known.pieces[0][1]
+        lacking = start.held_of(partition) - known
+        places = [*([] if reached is None else [reached]), *(first for first, _ in lacking.pieces[:1])]
+        if places:
+            found[partition] = min(places)
+    return found
 
 
 def _version(step: BronzeStep) -> int:
@@ -118,36 +202,22 @@ def _version(step: BronzeStep) -> int:
     return step.table.version() if step.table.exists else -1
 
 
-def _newest_batch(step: BronzeStep) -> LedgerEntry | None:
-    log = CommitLog(step.lake, step.spec.table)
-    entries = (commit.entry for commit in effective(log, _version(step)))
-    return next((entry for entry in entries if _is_batch(entry)), None)
-
-
-def _is_batch(entry: LedgerEntry | None) -> bool:
-    """Whether a step is a batch of the query; the generations of backfills are below 0."""
-    return entry is not None and entry.step == "append" and entry.generation >= 0
-
-
 def _wanted(
-    step: BronzeStep,
     brokers: Brokers,
     bounds: TopicBounds,
     to: str,
-    ends: dict[int, int],
-    log: CommitLog,
-    version: int,
+    following: dict[int, int],
+    of_batch: Callable[[int], dict[int, int]],
 ) -> dict[int, int]:
     """Partition -> the offset that is asked for; -2 is the first that there is, as are partitions that are left out."""
-    table = step.spec.table
     if to == "earliest":
         return {}
     if to == "latest":
         return {partition: bounds.end(partition) for partition in bounds.partitions}
     if to == "ledger":
-        return dict(ends)
+        return dict(following)
     if batch := _BATCH.match(to):
-        return _of_batch(table, log, version, int(batch[1]), ends)
+        return of_batch(int(batch[1]))
     if to.lstrip().startswith("{"):
         return _of_json(to, bounds)
     at = parse_since(to, option="--to")
@@ -156,21 +226,21 @@ def _wanted(
     return brokers.offsets_at(bounds, at)
 
 
-def _of_batch(table: str, log: CommitLog, version: int, batch_id: int, ends: dict[int, int]) -> dict[int, int]:
-    """Where a batch of the ledger began, and where the ledger ends in partitions that it did not read."""
+def _of_batch(
+    log: CommitLog, version: int, topic: str, epoch: int, batch_id: int, following: dict[int, int]
+) -> dict[int, int]:
+    """Where a batch of the ledger began, of the newest generation that has it; where it did not read, on from here."""
     known = []
     for commit in effective(log, version):
         entry = commit.entry
-        if entry is None or not _is_batch(entry) or entry.batch_id is None:
+        if not is_batch(entry) or entry.batch_id is None or entry.epoch != epoch:
             continue
         if entry.batch_id == batch_id:
-            began = {
-                number: start for ranges in entry.offsets.values() for number, (start, _) in sorted(ranges.items())
-            }
-            return {**ends, **began}
+            began = {partition: start for partition, (start, _) in entry.offsets.get(topic, {}).items()}
+            return {**following, **began}
         known.append(entry.batch_id)
     reach = f"It has {min(known)} to {max(known)}." if known else "It has none."
-    raise NotAnOffset("batch", f"The ledger of {table} has no batch {batch_id}. {reach}")
+    raise NotAnOffset("batch", f"The ledger of {log.table} has no batch {batch_id} of this topic. {reach}")
 
 
 def _of_json(text: str, bounds: TopicBounds) -> dict[int, int]:
@@ -196,19 +266,19 @@ def _of_json(text: str, bounds: TopicBounds) -> dict[int, int]:
 
 
 def _lines(
-    step: BronzeStep,
+    before: Start,
     start: Start,
+    table: str,
     bounds: TopicBounds,
-    ends: dict[int, int],
+    following: dict[int, int],
     held: dict[int, Spans],
     lost: dict[int, Spans],
+    unfinished: Sequence[str],
     *,
     is_other: bool,
 ) -> list[str]:
-    table = step.spec.table
-    lines = [
-        f"{table}: generation {step.generation} -> {start.generation}; the checkpoint of {step.generation} is kept."
-    ]
+    was, now = before.generation, start.generation
+    lines = [f"{table}: generation {was} -> {now}; the checkpoint of {was} is kept."]
     if is_other:
         lines.append(
             f"{start.topic} is another topic than before: it is read as epoch {start.epoch}, beside the old one."
@@ -219,14 +289,17 @@ def _lines(
         parts = [f"reads {counted(len(again), 'offset')} up to {bounds.end(partition)}"]
         if known:
             parts.append(f"{len(known):,} of them are accounted for and passed over")
-        skipped = Spans.between(ends.get(partition, offset), offset) - lost.get(partition, NONE)
+        at = following.get(partition, bounds.first(partition))
+        skipped = Spans.between(at, offset) - held.get(partition, NONE) - lost.get(partition, NONE)
         if skipped:
             parts.append(f"{counted(len(skipped), 'offset')} ({skipped}) {_is(skipped)} NOT read")
         if partition in lost:
             parts.append(f"{counted(len(lost[partition]), 'offset')} ({lost[partition]}) {_is(lost[partition])} LOST")
-        was = f" instead of {ends[partition]:,}" if partition in ends and ends[partition] != offset else ""
-        lines.append(f"  {start.topic}[{partition}] goes on at {offset:,}{was}: {'; '.join(parts)}.")
-    lines.append("Not changed: any row of bronze, silver or gold, and any record of the error lanes.")
+        instead = f" instead of {at:,}" if at != offset else ""
+        lines.append(f"  {start.topic}[{partition}] goes on at {offset:,}{instead}: {'; '.join(parts)}.")
+    if unfinished:
+        lines.append(_MOVED_ASIDE)
+    lines.append(_NOT_CHANGED)
     return lines
 
 

@@ -128,6 +128,8 @@ def carry_out_rewind(graph: Graph, act: Act) -> dict[str, Any]:
         lanes.move(
             graph.lake, name, _only_in(graph, name, cut.now, cut.to), _only_in(graph, name, cut.to, cut.now), act.id
         )
+        if name in graph.bronze:
+            lanes.put_aside(graph.lake, name, graph.bronze[name].open_run(graph.bronze[name].generation))
         _restore_tombstones(graph, name, cut)
         made[name] = _restore(graph, name, cut, act, made, cuts)
         if name in graph.bronze:
@@ -142,7 +144,7 @@ def carry_out_rewind(graph: Graph, act: Act) -> dict[str, Any]:
 def _start(step: BronzeStep, cut: Cut, brokers: Brokers, *, accept_loss: bool) -> Start:
     """The generation that reads on from where the ledger ended at the cut; raises WouldLose."""
     topic, before = step.spec.source.topic, step.start
-    at, generation = datetime.now(UTC).replace(microsecond=0), step.generation + 1
+    at, generation = datetime.now(UTC).replace(microsecond=0), step.next_generation
     if step.spec.source.jdbc is not None:  # it goes on from what bronze holds
         return Start(generation=generation, kind="rewind", at=at, topic=topic, epoch=before.epoch)
     log = CommitLog(step.lake, step.spec.table)

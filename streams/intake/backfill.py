@@ -200,7 +200,7 @@ def move_watermark(step: BronzeStep, source: JdbcSource, request: Backfill, wate
     if held is not None and until < held:
         at = datetime.now(UTC).replace(microsecond=0)
         start = Start(
-            generation=step.generation + 1, kind="reset", at=at, topic=step.spec.source.topic, epoch=step.start.epoch
+            generation=step.next_generation, kind="reset", at=at, topic=step.spec.source.topic, epoch=step.start.epoch
         )
         generations.keep(step.lake, step.spec.table, start)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import types as T
 
@@ -224,3 +226,20 @@ def test_new_columns_are_added_where_that_is_harmless(table: Table, spark: Spark
     table.ensure(spark.createDataFrame([], COLUMNS + ", more struct<x: int>").schema, ["day"], additive=True)
 
     assert [(r.id, r.more) for r in table.read(spark).collect()] == [(1, None)]
+
+
+@pytest.mark.parametrize("engine_name", ENGINES)
+@pytest.mark.parametrize("cleans", [False, True])
+def test_a_log_of_years_is_kept_whichever_engine_writes_its_checkpoints(
+    engine_name: str, cleans: bool, spark: SparkSession, tmp_path: Path
+) -> None:
+    table = Table("silver.t", Lake.at(str(tmp_path)))
+    table.ensure(frame(spark).schema, [], additive=True)
+    properties = {"delta.checkpointInterval": "2"} | ({"delta.enableExpiredLogCleanup": "true"} if cleans else {})
+    DeltaTable(table.path).alter.set_table_properties(properties)
+    for number in range(6):
+        engine.append(table, taken(frame(spark, row(number, "a", 1)), engine_name), Commit({}, entry()))
+        for file in Path(table.path, "_delta_log").iterdir():
+            os.utime(file, (0, 0))
+    kept = sorted(int(file.stem) for file in Path(table.path, "_delta_log").glob("0*.json"))
+    assert (kept == list(range(8))) is not cleans

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -13,13 +14,15 @@ import pytest
 from pyspark.sql import SparkSession
 
 from checkpoints import failpoints
+from checkpoints.errors import CheckpointLost
 from checkpoints.journal import Act
-from checkpoints.requests import Author, Backfill
+from checkpoints.requests import Author, Backfill, Reset
 from checkpoints.watermarks import FileWatermarks, SsmWatermarks
 from deploy.embedded.stack import EmbeddedStack
 from schemas.loader import load
 from schemas.settings import Settings, SourceSettings
 from streams.acts.backfill import carry_out_backfill
+from streams.acts.carry_out import carry_out
 from streams.audit.table import audit
 from streams.commands.asking import handing_down
 from streams.graph import Graph
@@ -178,6 +181,27 @@ def test_a_watermark_that_is_lost_costs_reading_and_no_row(
 
     assert rows_of(graph.lake.table("bronze.items"), "id") == [(1,), (2,)]
     assert watermark(graph) == NOON + timedelta(minutes=3)
+
+
+def test_a_checkpoint_that_is_lost_is_made_anew(
+    graph: Graph, given: Settings, spark: SparkSession, source: psycopg.Connection, tmp_path: Path
+) -> None:
+    put(source, 1, "one", 0)
+    drain(graph, spark, given)
+    put(source, 2, "two", 3)
+    shutil.rmtree(graph.bronze["bronze.items"].checkpoint)
+    again = Graph.build(load(tmp_path / "pipeline"), given)
+    with pytest.raises(CheckpointLost, match=r"`sluice checkpoints recover bronze\.items` makes a new one"):
+        again.prepare(spark)
+
+    ada = Author(who="ada", host="here", command="sluice test")
+    carry_out(again, None, given, Reset(table="bronze.items", to="ledger"), ada)
+    again = Graph.build(load(tmp_path / "pipeline"), given)
+    again.prepare(spark)
+    drain(again, spark, given)
+    assert rows_of(again.lake.table("bronze.items"), "id") == [(1,), (2,)]
+    assert items(again) == [(1, "one", Decimal("1.10")), (2, "two", Decimal("1.10"))]
+    assert audit(again.lake, "bronze.items").differences == ()
 
 
 def test_a_slice_is_read_in_several_connections(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,19 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
-from checkpoints import failpoints
+from checkpoints import failpoints, generations
+from checkpoints.generations import Start
 from checkpoints.journal import Journal
+from checkpoints.ledger import LedgerEntry
 from checkpoints.requests import Author, Replay, Rewind, Vacuum
 from schemas.loader import load
 from schemas.settings import Settings
+from sinks.commit import Commit
 from streams.acts import rewind as rewinding
 from streams.acts.carry_out import carry_out, plan_of
-from streams.acts.errors import FilesGone, WouldBreak
+from streams.acts.errors import FilesGone, NotAnOffset, WouldBreak
 from streams.acts.resume import resume
+from streams.acts.vacuum import carry_out_vacuum, plan_vacuum
 from streams.graph import Graph
 from tests.support import people
 from tests.support.bronze import Feeder, change
@@ -188,14 +193,104 @@ def test_a_vacuum_that_would_take_what_is_still_to_be_read_is_refused(
     graph: Graph, feeder: Feeder, spark: SparkSession, settings: Settings
 ) -> None:
     feed(feeder, 2)
-    files = sorted(Path(graph.lake.table("silver.people")).glob("*.parquet"))
+    silver = Path(graph.lake.table("silver.people"))
+    files = sorted(silver.glob("*.parquet"))
+    dead = silver / "part-00000-of-a-commit-that-never-came.parquet"
+    dead.write_bytes(b"")
+    plan = plan_vacuum(graph, Vacuum(tables=("silver.people",), hours=0))
     done = carry_out(graph, spark, settings, Vacuum(tables=("silver.people",), hours=0), ADA)
     assert done["removed"]["silver.people"] > 0
-    assert len(sorted(Path(graph.lake.table("silver.people")).glob("*.parquet"))) < len(files)
+    assert len(sorted(silver.glob("*.parquet"))) < len(files)
+    assert not dead.exists()
 
     outcome = feeder.feed("bronze.people", change("c", person(7, "g"), 900, DAY))
-    if outcome.handover is not None:
-        outcome.handover.rows.release()
     with pytest.raises(WouldBreak, match=r"silver\.people has not read what was committed at"):
         plan_of(graph, settings, Vacuum(tables=("bronze.people",), hours=0))
     assert plan_of(graph, settings, Vacuum(tables=("bronze.people",), hours=1)).is_empty
+
+    # Half an hour is kept as a whole one; and what comes after the plan is seen before anything goes.
+    feeder.drive(outcome, only="silver.people_history")
+    assert plan_of(graph, settings, Vacuum(tables=("silver.people_history",), hours=0.5)).is_empty
+    late = replace(plan, files={"silver.people_history": 1})
+    with pytest.raises(WouldBreak, match=r"gold\.dim_person has not read"):
+        carry_out_vacuum(graph, late)
+
+
+def test_a_replay_of_what_vacuum_took_compares_all(
+    graph: Graph, feeder: Feeder, spark: SparkSession, settings: Settings
+) -> None:
+    feed(feeder, 3)
+    before = state(graph)
+    carry_out(graph, spark, settings, Vacuum(tables=(), hours=0), ADA)
+    for name in ("silver.people", "silver.visits", "gold.dim_person"):
+        assert not list(Path(graph.lake.table(name), "_change_data").glob("*.parquet"))
+    assert plan_of(graph, settings, Vacuum(tables=(), hours=0)).is_empty  # its own commits need no file
+    drive(graph, spark)
+
+    for request in (Replay(tables=()), Replay(tables=("gold.fact_visits",), since="batch:1")):
+        assert carry_out(graph, spark, settings, request, ADA)["done"]
+        drive(graph, spark)
+        assert state(graph) == before
+
+
+@pytest.fixture
+def with_generations(graph: Graph, feeder: Feeder, spark: SparkSession, people_folder: Path) -> Graph:
+    """Bronze with batches 0 to 2 in versions 1 to 3, those of a backfill in 4 and 6, and batches 0 and 1 in 5 and 7."""
+    table = graph.tables["bronze.people"]
+
+    def one(lsn: int) -> dict[str, Any]:
+        return change("c", person(lsn, "x"), lsn, lsn * DAY)
+
+    def backfill(number: int) -> None:
+        clock = datetime(2025, 1, 1, tzinfo=UTC)
+        entry = LedgerEntry(
+            table=table.name,
+            step="append",
+            run_id=str(number),
+            clock=clock,
+            generation=-7,
+            engine="none",
+            source="kafka",
+            batch_id=number,
+            accepted=1,
+            offsets={"archive": {0: (number, number + 1)}},
+        )
+        table.commit_position(Commit({}, entry))
+
+    for lsn in range(1, 4):
+        feeder.feed_and_drive("bronze.people", one(lsn))
+    backfill(0)
+    start = Start(generation=1, kind="reset", at=datetime.now(UTC), topic="db.people", held={0: ((0, 3),)})
+    generations.keep(graph.lake, "bronze.people", start)
+    again = Graph.build(load(people_folder), Settings(lake=graph.lake.root))
+    second = Feeder(spark, again, {"bronze.people": 3})
+    second.feed_and_drive("bronze.people", one(4))
+    backfill(1)
+    second.feed_and_drive("bronze.people", one(5))
+    again.below["silver.people"].run(spark, None)
+    return again
+
+
+def test_a_range_is_one_of_the_log_whatever_numbers_come_again(with_generations: Graph, settings: Settings) -> None:
+    cases = [
+        # from, to, the versions of bronze.people
+        (None, None, "1-7"),
+        ("batch:0", None, "5-7"),  # the newest of this number
+        ("batch:2", None, "3-7"),
+        ("batch:2", "batch:0", "3-5"),
+        (None, "batch:2", "1-3"),
+        (None, "batch:9", "1-7"),
+        ("db.people[0]@1", "db.people[0]@3", "2-5"),
+        ("db.people[0]@4", None, "7-7"),
+        ("2026-01-01", None, "1-7"),  # the clocks of the backfill's are a year older
+        ("2026-01-02T02:00:02+02:00", "2026-01-02T00:00:02", "3-3"),
+    ]
+    for since, until, versions in cases:
+        plan = plan_of(with_generations, settings, Replay(tables=("silver.people",), since=since, until=until))
+        assert f"bronze.people@{versions} " in plan.lines[1], (since, until, plan.lines)
+    with pytest.raises(NotAnOffset, match=r"No batch of bronze\.people lies in it"):
+        plan_of(with_generations, settings, Replay(tables=("silver.people",), since="batch:9"))
+    # A place in one topic says nothing of what is made of another.
+    request = Replay(tables=("gold.fact_visits",), until="visits[0]@9")
+    with pytest.raises(NotAnOffset, match="No batch of"):
+        plan_of(with_generations, settings, request)
