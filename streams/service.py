@@ -223,6 +223,7 @@ class Service:
         self._every(_REQUESTS_SECONDS, "requests", operations.serve)
         brokers = Brokers(settings.kafka)
         self._every(_LAG_SECONDS, "lag", lambda: self._measure_lag(brokers))
+        self._every(_LAG_SECONDS, "batches in hand", self._measure_batches)
         self._every(_HORIZON_SECONDS, "horizons", lambda: watch_horizons(self._flow().graph, brokers, self.metrics))
         if not self.once:
             contracts = ContractWatch(self.pipeline, self._lake, lambda: self._flow().queries, self.metrics)
@@ -259,6 +260,12 @@ class Service:
                 continue
             for partition, records in (lag_of(step, brokers) or {}).items():
                 self.metrics.lag(name, step.spec.source.topic, partition, records)
+
+    def _measure_batches(self) -> None:
+        now = time.monotonic()
+        for part in self._parts():
+            since = part.busy_since
+            self.metrics.in_hand(part.name, 0.0 if since is None else now - since)
 
     def _expire_lanes(self) -> None:
         """Let error lanes go of what they have kept for long enough."""
