@@ -108,6 +108,10 @@ class Table:
         reach("table.before_commit", self.name)
         return fence.sparks_name(handle, app)
 
+    def created_properties(self) -> CommitProperties | None:
+        """What the commit that creates the table carries: the fence."""
+        return fence.created(self._lake)
+
     def raise_fence(self, apps: Sequence[str], clock: datetime) -> bool:
         """Keep every holder of the lease before this one from committing; whether it was needed. See sinks/fence.py."""
         if self._lake.token is None:
@@ -154,6 +158,7 @@ class Table:
                     schema=delta_schema(wanted),
                     partition_by=list(partition_by) or None,
                     configuration=_properties(wanted),
+                    commit_properties=fence.created(self._lake),
                 )
                 return
             if found := self.differences(wanted, partition_by, additive=additive):

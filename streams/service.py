@@ -149,7 +149,8 @@ class Service:
     def _run(self, tenure: Tenure, spark: SparkSession) -> bool:
         """Run one flow after the other, with what changes the past in between; whether all came to rest in time.
 
-        1. Build the graph; where the lease was not let go before, raise the tables' fences first.
+        1. Build the graph; where the lease was not let go before, raise the tables' fences first, and those of tables
+           that came meanwhile.
         2. Start everything.
         3. Wait for the end, or for something to be done that needs everything at rest; do it, and begin anew.
         """
@@ -158,11 +159,11 @@ class Service:
             # 1
             graph = Graph.build(self.pipeline, self.settings, lake=tenure.lake)
             if is_first:
-                if not tenure.lease.is_clean:
-                    graph.raise_fences()
+                tenure.raise_fences(graph, is_last=False)
                 if resume(graph):
                     graph = Graph.build(self.pipeline, self.settings, lake=tenure.lake)
             graph.prepare(spark)
+            tenure.raise_fences(graph, is_last=True)
             # 2
             before, self.flow = self.flow, Flow(graph, spark, self.settings, self.metrics, once=self.once)
             if before is not None:
