@@ -180,6 +180,17 @@ class UnknownStore(SluiceError):
         )
 
 
+class NotExclusive(SluiceError):
+    """Where the lake lies, a file can not be created on the condition that there is none."""
+
+    def __init__(self, root: str, why: str) -> None:
+        self.root, self.why = root, why
+        super().__init__(
+            f"Two writers could not be kept apart in the lake at {root}: {why}. It has to be on a file system with "
+            "hard links, or on S3 with conditional writes (runbooks/operations/s3.md)."
+        )
+
+
 class LeaseHeld(SluiceError):
     """Another process writes to the lake."""
 

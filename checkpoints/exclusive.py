@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 
 from checkpoints import s3
+from checkpoints.errors import NotExclusive
 
 
 def create(path: str, content: bytes) -> bool:
@@ -17,6 +18,21 @@ def create(path: str, content: bytes) -> bool:
     return s3.create(path, content) if s3.is_on_s3(path) else _by_link(Path(path), content)
 
 
+def ensure(root: str) -> None:
+    """See that of two files of one name the second is refused here; raises NotExclusive.
+
+    A store that does not know the condition may well take no notice of it.
+    """
+    probe = f"{root}/.exclusive-{uuid.uuid4().hex}"
+    try:
+        if create(probe, b"first") and create(probe, b"second"):
+            raise NotExclusive(root, "a file was created where there was one already")
+    except OSError as error:
+        raise NotExclusive(root, f"a hard link can not be made ({error.strerror or error})") from error
+    finally:
+        s3.remove(probe) if s3.is_on_s3(probe) else Path(probe).unlink(missing_ok=True)
+
+
 def _by_link(path: Path, content: bytes) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     whole = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
@@ -24,7 +40,9 @@ def _by_link(path: Path, content: bytes) -> bool:
     try:
         os.link(whole, path)
     except FileExistsError:
-        return False
+        # Over NFS the answer may be lost, and the client asks again: two names say that it was this very file.
+        # https://man7.org/linux/man-pages/man2/open.2.html, O_EXCL
+        return whole.stat().st_nlink > 1
     else:
         return True
     finally:

@@ -17,6 +17,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from checkpoints import lease
 from checkpoints.errors import UnreadableOffsets
 from checkpoints.lake import Lake
 from checkpoints.spans import NONE, Spans
@@ -74,7 +75,8 @@ def start_of(lake: Lake, query: str, generation: int) -> Start | None:
 
 
 def keep(lake: Lake, query: str, start: Start) -> None:
-    """Write where a generation begins; the generation is there from then on. Harmless to repeat."""
+    """Write where a generation begins; the generation is there from then on. Harmless to repeat. Raises LeaseLost."""
+    lease.check(lake)
     lake.write(_file(lake, query, start.generation), start.model_dump_json(exclude_defaults=True).encode())
 
 

@@ -4,13 +4,15 @@
 |-------------------------------------|-------------------------------------------------------------------------|
 | `<root>/_ops/lease/<token>.json`    | a claim: who took the lease, and for what; created once, never replaced |
 | `<root>/_ops/lease/<token>.beat`    | written again and again by the holder while it lives                    |
-| `<root>/_ops/lease/<token>.end`     | the holder has let it go, and writes no more                            |
+| `<root>/_ops/lease/<token>.end`     | the holder has let it go, and writes no more; whether it owes fences    |
 
 The newest claim holds. It is free for the next where it was let go, where its process is known to be dead, or where its
 beat has not changed for `lease_seconds`, on the watch of the one who wants it: no clock is compared with another.
 
 A holder that was only slow may wake up after it has lost the lease. What it would commit is refused by the tables: see
-sinks/fence.py. After M. Kleppmann, "How to do distributed locking" (2016): a lease alone protects nothing.
+sinks/fence.py. Whoever takes the lease from a holder that did not let it go owes the tables their fences; one that lets
+it go without having raised them leaves that to the next. After M. Kleppmann, "How to do distributed locking" (2016): a
+lease alone protects nothing.
 """
 
 from __future__ import annotations
@@ -41,14 +43,17 @@ SERVICE: Final = "sluice run"
 """The purpose of a service, which carries out what others ask it for."""
 
 _CLAIM = re.compile(r"^(\d{20})\.json$")
+_OWING = "owes fences"
 _LOOK_SECONDS = 0.2
+_START_TICK = 18  # the 22nd field of /proc/<pid>/stat, counted after the 3rd
 _KEPT = 20
 
 
 class Process(BaseModel):
     """A process, so that it can be told from another one that got its number later.
 
-    `machine` names the boot and the process namespace in which `pid` means something.
+    `machine` names the boot and the process namespace in which `pid` means something. `start_tick` counts from the boot
+    as well: the wall clock may be set meanwhile, and a holder that lives would seem to be another process.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -56,17 +61,18 @@ class Process(BaseModel):
     host: str
     machine: str
     pid: int
-    started: float
+    start_tick: int
 
     @classmethod
     def here(cls) -> Process:
         """This one."""
-        return cls(host=socket.gethostname(), machine=_machine(), pid=os.getpid(), started=_started(os.getpid()) or 0.0)
+        pid = os.getpid()
+        return cls(host=socket.gethostname(), machine=_machine(), pid=pid, start_tick=_start_tick(pid) or 0)
 
     @property
     def is_dead(self) -> bool:
         """Whether it is known to have ended; of a process elsewhere nothing is known."""
-        return self.machine == _machine() and _started(self.pid) != self.started
+        return self.machine == _machine() and _start_tick(self.pid) != self.start_tick
 
 
 class Claim(BaseModel):
@@ -91,7 +97,8 @@ class Claim(BaseModel):
 class Lease:
     """The lease of one lake, held by this process from `take` to `release`.
 
-    `token` is its number. `is_clean` says that the holder before had let it go: nobody can still be writing.
+    `token` is its number. `is_clean` says that nobody before can still be writing: the holder before had let it go, and
+    owed no fences; or they have been raised since.
     """
 
     lake: Lake
@@ -111,8 +118,8 @@ class Lease:
         """
         while True:
             held = newest(lake)
-            is_clean = held is None or _is_released(lake, held.token)
-            if held is not None and not is_clean:
+            is_clean = held is None or _is_settled(lake, held.token)
+            if held is not None and not _is_released(lake, held.token):
                 if not (held.process and held.process.is_dead):
                     on_wait(held)
                 if _lives(lake, held, lease_seconds):
@@ -139,8 +146,9 @@ class Lease:
         self.lake.write(_file(self.lake, self.token, "beat"), f"{self._owner} {self._beats}".encode())
 
     def release(self) -> None:
-        """Let it go: this process writes no more."""
-        self.lake.write(_file(self.lake, self.token, "end"), self._owner.encode())
+        """Let it go: this process writes no more. Where it has not raised the fences, the next holder has to."""
+        text = self._owner if self.is_clean else f"{self._owner} {_OWING}"
+        self.lake.write(_file(self.lake, self.token, "end"), text.encode())
 
 
 def newest(lake: Lake) -> Claim | None:
@@ -153,6 +161,15 @@ def newest(lake: Lake) -> Claim | None:
         return Claim.model_validate_json(text or b"")
     except ValidationError:
         return Claim(token=tokens[-1], owner="", purpose="", process=None, at=datetime.fromtimestamp(0, UTC))
+
+
+def check(lake: Lake) -> None:
+    """See that nobody else has taken the lease meanwhile, before what no fence is in the way of; raises LeaseLost.
+
+    Without a lease it may always be written. A pause after this look is not seen.
+    """
+    if lake.token is not None and (tokens := _tokens(lake)) and tokens[-1] > lake.token:
+        raise LeaseLost(lake.root, lake.token, newest(lake))
 
 
 class Watch:
@@ -194,6 +211,11 @@ def _is_released(lake: Lake, token: int) -> bool:
     return lake.read(_file(lake, token, "end")) is not None
 
 
+def _is_settled(lake: Lake, token: int) -> bool:
+    said = lake.read(_file(lake, token, "end"))
+    return said is not None and not said.decode().endswith(_OWING)
+
+
 def _tokens(lake: Lake) -> list[int]:
     filesystem, path = lake.filesystem(f"{lake.root}/_ops/lease")
     found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
@@ -223,10 +245,20 @@ def _machine() -> str:
         return f"{socket.gethostname()} {psutil.boot_time()}"
 
 
-def _started(pid: int) -> float | None:
+def _start_tick(pid: int) -> int | None:
     """When a process started; None where it has ended, or is only waited for by its parent."""
     try:
+        # After the name, which is in brackets and may have blanks: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+        state, *fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None if Path("/proc/self/stat").exists() else _started_at(pid)
+    return None if state in (b"Z", b"X") else int(fields[_START_TICK])
+
+
+def _started_at(pid: int) -> int | None:
+    """The same where there is no /proc: by the wall clock, in milliseconds."""
+    try:
         process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
+        return None if process.status() == psutil.STATUS_ZOMBIE else round(process.create_time() * 1000)
     except psutil.NoSuchProcess:
         return None

@@ -17,6 +17,8 @@ from pyarrow import fs
 from checkpoints.errors import UnreadableOffsets
 from checkpoints.lake import Lake
 
+_CUT_SHORT = "it is cut short or damaged"
+
 Offsets = dict[str, dict[int, int]]
 """Topic -> partition -> offset."""
 
@@ -79,9 +81,11 @@ def damage(lake: Lake, checkpoint: str, planned: list[int], committed: list[int]
     """
     if not planned:
         return (f"{checkpoint}/offsets", "it has no batch, but commits has") if committed else None
-    filesystem, path = lake.filesystem(f"{checkpoint}/metadata")
-    if filesystem.get_file_info(path).type != fs.FileType.File:
+    text = lake.read(f"{checkpoint}/metadata")
+    if text is None:
         return f"{checkpoint}/metadata", "it is missing"
+    if not _is_json(text):
+        return f"{checkpoint}/metadata", _CUT_SHORT
     for name, found in (("offsets", planned), ("commits", committed)):
         missing = sorted(set(range(found[0], found[-1] + 1)) - set(found)) if found else []
         if missing:
@@ -91,7 +95,18 @@ def damage(lake: Lake, checkpoint: str, planned: list[int], committed: list[int]
         return f"{checkpoint}/offsets/{newest}", "it is missing, and the batch was committed"
     if newest < planned[-1] - 1:
         return f"{checkpoint}/commits/{newest + 1}", f"it is missing, and batch {planned[-1]} is planned"
+    # Of the commits Spark reads the newest alone: a version line, and JSON.
+    if committed and not _is_json((lake.read(f"{checkpoint}/commits/{newest}") or b"").partition(b"\n")[2]):
+        return f"{checkpoint}/commits/{newest}", _CUT_SHORT
     return None
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _read_entry(lake: Lake, file: str) -> tuple[dict[str, Any], Offsets]:
@@ -101,7 +116,7 @@ def _read_entry(lake: Lake, file: str) -> tuple[dict[str, Any], Offsets]:
         metadata["batchTimestampMs"] + 0
         return metadata, _parse(lines[2])
     except (IndexError, KeyError, TypeError, ValueError) as error:
-        raise UnreadableOffsets(file, f"it is cut short or damaged ({type(error).__name__})") from error
+        raise UnreadableOffsets(file, f"{_CUT_SHORT} ({type(error).__name__})") from error
 
 
 def _read_initial(lake: Lake, file: str) -> Offsets:
@@ -109,7 +124,7 @@ def _read_initial(lake: Lake, file: str) -> Offsets:
     try:
         return _parse(text[text.index("{") :])
     except ValueError as error:
-        raise UnreadableOffsets(file, "it is cut short or damaged") from error
+        raise UnreadableOffsets(file, _CUT_SHORT) from error
 
 
 def _parse(line: str) -> Offsets:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from checkpoints import lease
 from checkpoints.lake import Lake
 
 
@@ -40,6 +41,7 @@ class FileWatermarks:
         held = self.get(key)
         if held is not None and (held == to or (held > to and not back)):
             return False
+        lease.check(self._lake)
         self._lake.write(self._file(key), orjson.dumps({"watermark": to.isoformat()}))
         return True
 

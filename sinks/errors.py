@@ -12,10 +12,14 @@ class IncompatibleTable(SluiceError):
 
     def __init__(self, table: str, path: str, differences: Sequence[str]) -> None:
         self.table, self.path, self.differences = table, path, tuple(differences)
-        super().__init__(
-            f"{table} at {path} does not fit its spec: {'; '.join(differences)}. "
-            "Move the folder aside, and the table is rebuilt from its upstream, or take the change back."
+        # What bronze has need not be in the topic any more.
+        remedy = (
+            "Take the change back (runbooks/operations/plan.md)."
+            if table.startswith("bronze.")
+            else "Move the folder aside, and the table is rebuilt from its upstream, or take the change back "
+            "(runbooks/operations/failed-table.md)."
         )
+        super().__init__(f"{table} at {path} does not fit its spec: {'; '.join(differences)}. {remedy}")
 
 
 class UnreadableLaneFile(SluiceError):

@@ -1,7 +1,8 @@
 """What keeps a process that has lost the lease from committing: a number in each table's own log.
 
 Whoever takes the lease from a holder that did not let it go raises the fence of every table first, to its own token, by
-a commit without rows. From then on a commit of the holder before is refused, however late it comes:
+a commit without rows; a new table has the fence of whoever creates it from its first commit. From then on a commit of
+the holder before is refused, however late it comes:
 
 - The driver's commits carry the fence as a transaction identifier. Delta refuses a commit where another one that came
   meanwhile has moved an identifier of the same name; and before each commit the table's snapshot is read, and one in
@@ -47,6 +48,11 @@ def properties(handle: DeltaTable, lake: Lake, moves: Mapping[str, int], metadat
         custom_metadata=None if metadata is None else {"userMetadata": metadata},
         app_transactions=[Transaction(app, version) for app, version in {**moves, **fenced}.items()],
     )
+
+
+def created(lake: Lake) -> CommitProperties | None:
+    """What the commit that creates a table carries: a holder before this one finds the fence above itself."""
+    return None if lake.token is None else CommitProperties(app_transactions=[Transaction(APP, lake.token)])
 
 
 def sparks_name(handle: DeltaTable, app: str) -> str:

@@ -111,6 +111,10 @@ class Table:
         reach("table.before_commit", self.name)
         return fence.sparks_name(handle, app)
 
+    def created_properties(self) -> CommitProperties | None:
+        """What the commit that creates the table carries: the fence."""
+        return fence.created(self._lake)
+
     def raise_fence(self, apps: Sequence[str], clock: datetime) -> bool:
         """Keep every holder of the lease before this one from committing; whether it was needed. See sinks/fence.py."""
         if self._lake.token is None:
@@ -156,6 +160,7 @@ class Table:
                     schema=delta_schema(schema),
                     partition_by=list(partition_by) or None,
                     configuration=_properties(schema),
+                    commit_properties=fence.created(self._lake),
                 )
                 return
             if found := self.differences(schema, partition_by, additive=additive):

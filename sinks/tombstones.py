@@ -75,7 +75,10 @@ class Tombstones:
         fields = [StructField(name, changes[name].dataType) for name in (*self.keys, c.SEQUENCE)]
         schema = StructType([*fields, StructField(DELETED_AT, TimestampType())])
         DeltaTable.create(
-            self.path, schema=delta_schema(schema), configuration={"delta.enableExpiredLogCleanup": "true"}
+            self.path,
+            schema=delta_schema(schema),
+            configuration={"delta.enableExpiredLogCleanup": "true"},
+            commit_properties=fence.created(self._lake),
         )
 
     def raise_fence(self) -> None:

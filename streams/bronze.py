@@ -157,6 +157,8 @@ class BronzeStep:
             # 4
             reach("bronze.before_lane", self.spec.table)
             folder = lane.folder(self.lake, self.spec.table, entry.run_date, entry.run_id)
+            with self.table.lock:
+                self.table.writer()  # who has lost the lease must not replace what the next holder wrote there
             if tally.rejected:
                 judged.write_rejected(self.lake, folder, lane_columns(self.decoder))
             else:

@@ -172,7 +172,8 @@ class Graph:
         for table in (self.gates.results.table, Decisions(self.lake).table):
             if table.exists:
                 table.raise_fence((), clock)
-        log.info("fences raised", tables=len(raised), number=self.lake.token)
+        if raised:
+            log.info("fences raised", tables=len(raised), number=self.lake.token)
 
     def _positions(self, name: str) -> list[str]:
         """The names of the positions that Spark's commits to a table move."""

@@ -42,6 +42,7 @@ class Metrics:
     rejects: Counter
     batches: Counter
     batch_seconds: Histogram
+    in_hand_seconds: Gauge
     lag_records: Gauge
     upstream_lag_versions: Gauge
     pull_behind_seconds: Gauge
@@ -92,6 +93,12 @@ class Metrics:
                 "Time from taking a batch in hand to its commit.",
                 ["layer", "table"],
                 buckets=_SECONDS,
+                registry=registry,
+            ),
+            in_hand_seconds=Gauge(
+                "sluice_in_hand_seconds",
+                "For how long the table's batch has been in hand; 0 between batches.",
+                ["table"],
                 registry=registry,
             ),
             lag_records=Gauge(
@@ -242,6 +249,11 @@ class Metrics:
     def batch_failed(self, query: str, layer: Layer, table: str) -> None:
         """A batch could not be brought into the table."""
         self.batches.labels(query, layer, table, "failed").inc()
+
+    @_recording
+    def in_hand(self, table: str, seconds: float) -> None:
+        """The batch of the table has been in hand for so long, 0 where none is."""
+        self.in_hand_seconds.labels(table).set(seconds)
 
     @_recording
     def query_state(self, query: str, *, up: bool) -> None:

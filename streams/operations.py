@@ -55,14 +55,18 @@ class Turn:
     author: Author
 
     def carry_out(self, graph: Graph, spark: SparkSession, settings: Settings, interrupted: list[str]) -> None:
-        """Do it, and answer; not where something had to be interrupted to come to rest."""
+        """Do it, and answer; not where it was taken back, or something had to be interrupted to come to rest."""
+        requests = Requests(graph.lake)
+        if not requests.waits(self.request):
+            log.info("request taken back", action=self.action.action)
+            return
 
         def act() -> dict[str, Any]:
             if interrupted:
                 raise NotAtRest(interrupted, settings.drain_seconds)
             return carry_out(graph, spark, settings, self.action, self.author)
 
-        _answer(Requests(graph.lake), self.request, self.action, act)
+        _answer(requests, self.request, self.action, act)
 
 
 class Operations:
@@ -88,15 +92,16 @@ class Operations:
         self._taken: set[str] = set()
 
     def serve(self) -> None:
-        """Carry out what waits."""
+        """Carry out what waits; nothing is begun beside one that everything comes to rest for."""
         for name, request in self._requests.waiting():
             if name in self._taken:
-                continue
+                return
             action = request.action
             if isinstance(action, Reset | Replay | Rewind):
                 if self._on_turn is not None:
                     self._taken.add(name)
                     self._on_turn(Turn(name, action, request.author))
+                    return
                 continue
             if isinstance(action, Backfill):
                 if self._on_turn is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -31,6 +32,7 @@ log = logs.get(__name__)
 State = Literal["starting", "waiting", "running", "paused", "failed", "given up", "done"]
 
 _WATCH_SECONDS = 0.2
+_INTERRUPT_SECONDS = 5.0
 
 
 class Draining(Exception):
@@ -112,9 +114,10 @@ class QuerySupervisor:
         drained = self.busy_since is None
         query = self._query
         if query is not None and query.isActive:
-            query.stop()
-        self._thread.join(max(1.0, deadline - time.monotonic()))
-        return drained
+            # Spark waits for the query's thread, and that for a batch of ours, which may not come to an end.
+            threading.Thread(target=_stop, args=(query,), name=f"{self.name} stops", daemon=True).start()
+        self._thread.join(max(_INTERRUPT_SECONDS, deadline - time.monotonic()))
+        return drained and not (query is not None and self._thread.is_alive())
 
     def _supervise(self) -> None:
         with logs.context(query=self.name):
@@ -326,3 +329,8 @@ class QuerySupervisor:
         self._metrics.query_restarted(self.name)
         self._stopping.wait(wait)
         return True
+
+
+def _stop(query: StreamingQuery) -> None:
+    with contextlib.suppress(Exception):  # where it ended by itself, or its JVM did
+        query.stop()

@@ -149,7 +149,8 @@ class Service:
     def _run(self, tenure: Tenure, spark: SparkSession) -> bool:
         """Run one flow after the other, with what changes the past in between; whether all came to rest in time.
 
-        1. Build the graph; where the lease was not let go before, raise the tables' fences first.
+        1. Build the graph; where the lease was not let go before, raise the tables' fences first, and those of tables
+           that came meanwhile.
         2. Start everything.
         3. Wait for the end, or for something to be done that needs everything at rest; do it, and begin anew.
         """
@@ -158,11 +159,11 @@ class Service:
             # 1
             graph = Graph.build(self.pipeline, self.settings, lake=tenure.lake)
             if is_first:
-                if not tenure.lease.is_clean:
-                    graph.raise_fences()
+                tenure.raise_fences(graph, is_last=False)
                 if resume(graph):
                     graph = Graph.build(self.pipeline, self.settings, lake=tenure.lake)
             graph.prepare(spark)
+            tenure.raise_fences(graph, is_last=True)
             # 2
             before, self.flow = self.flow, Flow(graph, spark, self.settings, self.metrics, once=self.once)
             if before is not None:
@@ -223,6 +224,7 @@ class Service:
         self._every(_REQUESTS_SECONDS, "requests", operations.serve)
         brokers = Brokers(settings.kafka)
         self._every(_LAG_SECONDS, "lag", lambda: self._measure_lag(brokers))
+        self._every(_LAG_SECONDS, "batches in hand", self._measure_batches)
         self._every(_HORIZON_SECONDS, "horizons", lambda: watch_horizons(self._flow().graph, brokers, self.metrics))
         if not self.once:
             contracts = ContractWatch(self.pipeline, self._lake, lambda: self._flow().queries, self.metrics)
@@ -259,6 +261,12 @@ class Service:
                 continue
             for partition, records in (lag_of(step, brokers) or {}).items():
                 self.metrics.lag(name, step.spec.source.topic, partition, records)
+
+    def _measure_batches(self) -> None:
+        now = time.monotonic()
+        for part in self._parts():
+            since = part.busy_since
+            self.metrics.in_hand(part.name, 0.0 if since is None else now - since)
 
     def _expire_lanes(self) -> None:
         """Let error lanes go of what they have kept for long enough."""

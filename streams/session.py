@@ -28,8 +28,9 @@ _DEFAULTS = {
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
-    # On few cores, the threads that G1 runs beside the program are paid for by it.
-    "spark.driver.extraJavaOptions": "-XX:+UseParallelGC",
+    # On few cores, the threads that G1 runs beside the program are paid for by it. A JVM in which any thread ran out of
+    # memory is in no known state: the service ends with it, and is started again.
+    "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError",
 }
 
 

@@ -171,6 +171,7 @@ class ChangeStep:
             folder = lane.folder(self.lake, self.table.name, entry.run_date, entry.run_id)
 
             def keep(rejects: Rows | None) -> None:
+                self.table.writer()  # who has lost the lease must not replace what the next holder wrote there
                 if rejects is None:
                     lane.clear(self.lake, folder)
                 elif isinstance(rejects, pa.Table):

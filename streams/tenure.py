@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
+from checkpoints import exclusive
 from checkpoints.errors import LeaseLost
 from checkpoints.failpoints import reach
 from checkpoints.lake import Lake
@@ -14,6 +16,9 @@ from schemas.errors import SluiceError
 from schemas.settings import Settings
 from streams import logs
 from streams.explain import explain
+
+if TYPE_CHECKING:
+    from streams.graph import Graph
 
 log = logs.get(__name__)
 
@@ -41,6 +46,15 @@ class Tenure:
         """Begin to renew."""
         self._thread.start()
 
+    def raise_fences(self, graph: Graph, *, is_last: bool) -> None:
+        """Keep holders before this one from committing, where that is owed; `is_last` says that all tables are there.
+
+        To be done before anything is written, and again then: one that was paused may have made a table in between.
+        """
+        if not self.lease.is_clean:
+            graph.raise_fences()
+            self.lease.is_clean = is_last
+
     def end(self, *, release: bool) -> None:
         """Renew no more; with `release` the next holder need not ask whether this one still writes."""
         self._ended.set()
@@ -63,13 +77,14 @@ class Tenure:
 
 
 def take(settings: Settings, purpose: str, on_lost: Callable[[LeaseLost], None] = lambda _: None) -> Tenure:
-    """Take the lease of the lake, and begin to renew it; raises LeaseHeld, LakeNotWritable."""
+    """Take the lease of the lake, and begin to renew it; raises LeaseHeld, LakeNotWritable, NotExclusive."""
 
     def say(holder: Claim) -> None:
         log.info("asking whether the holder of the lease lives", holder=str(holder), seconds=settings.lease_seconds)
 
     lake = Lake.at(settings.lake)
     lake.ensure_writable()
+    exclusive.ensure(lake.root)
     lease = Lease.take(lake, purpose, settings.lease_seconds, on_wait=say)
     if not lease.is_clean:
         log.info("lease taken from a holder that did not let it go", number=lease.token)

@@ -27,6 +27,7 @@ log = logs.get(__name__)
 State = Literal["running", "failed", "given up"]
 
 _PATIENCE_SECONDS = 1.0
+_IDLE_SECONDS = 0.5
 
 
 class TableWorker:
@@ -99,7 +100,8 @@ class TableWorker:
         self._stopping.set()
         self.wake()
         if self._thread.is_alive():
-            self._thread.join(max(0.0, deadline - time.monotonic()))
+            # One without a step in hand ends at once, and is not interrupted, however late it is.
+            self._thread.join(max(_IDLE_SECONDS, deadline - time.monotonic()))
         return not self._thread.is_alive()
 
     def _work(self) -> None:

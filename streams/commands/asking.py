@@ -135,8 +135,7 @@ def _by_itself(settings: Settings, author: Author, work: Work, *, is_prepared: b
     pipeline = load(settings.pipeline)
     with holding(settings, author.command) as tenure:
         graph = Graph.build(pipeline, settings, lake=tenure.lake, decodes=is_prepared)
-        if not tenure.lease.is_clean:
-            graph.raise_fences()
+        tenure.raise_fences(graph, is_last=not is_prepared)
         if resume(graph):
             graph = Graph.build(pipeline, settings, lake=tenure.lake, decodes=is_prepared)
         if not is_prepared:
@@ -144,6 +143,7 @@ def _by_itself(settings: Settings, author: Author, work: Work, *, is_prepared: b
         spark = session.build(settings)
         try:
             graph.prepare(spark)
+            tenure.raise_fences(graph, is_last=True)
             return work(graph, spark)
         finally:
             spark.stop()

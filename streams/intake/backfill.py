@@ -189,20 +189,21 @@ def run_backfill(
 def move_watermark(step: BronzeStep, source: JdbcSource, request: Backfill, watermarks: Watermarks) -> None:
     """Let the pulls of a table go on from where its backfill ended; if that is earlier, in a new generation.
 
-    A generation goes on from what it has read itself. For whoever holds the lease while no pull runs.
+    A generation goes on from what it has read itself, so that it is made before the watermark moves: cut short in
+    between, the same again does both. For whoever holds the lease while no pull runs.
     """
     before, _ = _stand(PlannedBatches(step.lake, step.lake.checkpoint(step.spec.table, number_of(request))))
     if before is None:
         return
     key, until = source.pull.watermark_state_key, datetime.fromisoformat(before.reads["until"])
     held = watermarks.get(key)
-    watermarks.advance(key, until, back=True)
     if held is not None and until < held:
         at = datetime.now(UTC).replace(microsecond=0)
         start = Start(
             generation=step.next_generation, kind="reset", at=at, topic=step.spec.source.topic, epoch=step.start.epoch
         )
         generations.keep(step.lake, step.spec.table, start)
+    watermarks.advance(key, until, back=True)
 
 
 def _require_kept(step: BronzeStep) -> None:

@@ -96,7 +96,10 @@ def ensure(table: Table, schema: pa.Schema) -> None:
     """Create a table of Sluice's own where it is missing."""
     if not table.exists:
         configuration = {"delta.enableExpiredLogCleanup": "true", "delta.checkpointInterval": "100"}
-        DeltaTable.create(table.path, schema=schema, mode="ignore", configuration=configuration)
+        carried = table.created_properties()
+        DeltaTable.create(
+            table.path, schema=schema, mode="ignore", configuration=configuration, commit_properties=carried
+        )
 
 
 def append(table: Table, rows: pa.Table, commit: Commit) -> None:
@@ -108,6 +111,7 @@ def append(table: Table, rows: pa.Table, commit: Commit) -> None:
         handle, carried = table.to_commit(commit, "driver")
         write_deltalake(handle, owned(rows), mode="append", commit_properties=carried)
         if table.version() % _COMPACT_EVERY == 0:
+            # No identifier goes with these: they change no row, and are refused where another has taken their files.
             table.writer().optimize.compact()
             table.writer().vacuum(dry_run=False)
 

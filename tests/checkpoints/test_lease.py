@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -13,12 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
-from checkpoints import exclusive, lease
-from checkpoints.errors import LeaseHeld, LeaseLost, UnknownStore
+from checkpoints import exclusive, generations, lease
+from checkpoints.errors import LeaseHeld, LeaseLost, NotExclusive, UnknownStore
 from checkpoints.lake import Lake
 from checkpoints.lease import Claim, Lease, Process, Watch
+from checkpoints.watermarks import FileWatermarks
 from tests.support.moto import moto
 
 SECONDS = 1.0
@@ -83,7 +86,7 @@ class Beats:
 
 def elsewhere(lake: Lake, token: int) -> Lease:
     """A lease whose holder is on another machine: nothing is known of its process."""
-    process = Process(host="far", machine="another boot", pid=1, started=1.0)
+    process = Process(host="far", machine="another boot", pid=1, start_tick=1)
     claim = Claim(token=token, owner="far", purpose="sluice run", process=process, at=datetime.now(UTC))
     assert exclusive.create(lease._file(lake, token, "json"), claim.model_dump_json().encode())
     held = Lease(lake, token, True, "far")
@@ -190,6 +193,81 @@ def test_a_process_that_is_stopped_loses_it_in_time(files: Lake, holder: subproc
 
     assert taken.token == 2
     assert holder.wait(30) == 1  # it finds that it has lost it, and ends
+
+
+def test_a_holder_lives_though_the_clock_was_set(
+    files: Lake, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The kernel's time of the boot moves with the clock, and with it the time of day at which a process began.
+    boot_time = psutil._pslinux.boot_time
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: boot_time() - 3600)
+    assert psutil.Process(holder.pid).create_time() < time.time() - 3000
+    with pytest.raises(LeaseHeld, match=f"process {holder.pid}"):
+        Lease.take(files, "sluice run", 30)
+
+
+def test_another_process_with_the_number_of_the_holder_is_another(files: Lake) -> None:
+    here = Process.here()  # as in a container that was started again: the same number in the same namespace
+    before = here.model_copy(update={"start_tick": here.start_tick - 1})
+    claim = Claim(token=1, owner="before", purpose="sluice run", process=before, at=datetime.now(UTC))
+    assert exclusive.create(lease._file(files, 1, "json"), claim.model_dump_json().encode())
+
+    taken = Lease.take(files, "sluice run", 600)
+
+    assert (taken.token, taken.is_clean) == (2, False)
+
+
+def test_who_lets_it_go_without_having_raised_the_fences_leaves_that_to_the_next(lake: Lake) -> None:
+    elsewhere(lake, 1)  # it stands still, and may wake up
+    second = Lease.take(lake, "sluice run", 0.3)
+    second.release()  # it could not start
+    third = Lease.take(lake, "sluice run", 600)  # which is told at once
+    assert (third.token, third.is_clean) == (3, False)
+
+    third.is_clean = True  # it raises the fences
+    third.release()
+    assert Lease.take(lake, "sluice run", 600).is_clean
+
+
+def test_what_no_fence_is_in_the_way_of_is_looked_at_before(lake: Lake) -> None:
+    lease.check(lake)
+    first = Lake(lake.root, Lease.take(lake, "sluice run", SECONDS).token)
+    lease.check(first)
+    watermarks = FileWatermarks(first)
+    watermarks.advance("items", datetime(2026, 1, 2, tzinfo=UTC))
+    before = generations.Start(generation=1, kind="reset", at=datetime(2026, 1, 1, tzinfo=UTC), topic="t")
+    elsewhere(lake, 2)
+
+    with pytest.raises(LeaseLost, match="It is held by `sluice run`, process 1 on far"):
+        watermarks.advance("items", datetime(2026, 1, 3, tzinfo=UTC))
+    with pytest.raises(LeaseLost):
+        generations.keep(first, "bronze.t", before)
+    assert watermarks.get("items") == datetime(2026, 1, 2, tzinfo=UTC)
+    assert lake.generation("bronze.t") == 0
+
+
+def test_a_place_without_hard_links_is_refused(files: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")  # as FAT and some network shares say
+
+    exclusive.ensure(files.root)
+    monkeypatch.setattr(os, "link", link)
+    with pytest.raises(NotExclusive, match=r"hard link can not be made \(Operation not permitted\)"):
+        exclusive.ensure(files.root)
+    assert list(Path(files.root).iterdir()) == []
+
+
+def test_a_link_whose_answer_was_lost_is_found(files: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(there: Path, name: Path) -> None:
+        made(there, name)
+        raise FileExistsError  # the client has asked a second time
+
+    made = os.link
+    monkeypatch.setattr(os, "link", link)
+    assert exclusive.create(f"{files.root}/x/one", b"1")
+    monkeypatch.undo()
+    assert not exclusive.create(f"{files.root}/x/one", b"2")
+    assert files.read(f"{files.root}/x/one") == b"1"
 
 
 def test_a_claim_that_can_not_be_read_is_waited_for_and_passed(files: Lake) -> None:

@@ -8,8 +8,8 @@ import boto3
 import pytest
 from deltalake import DeltaTable
 
-from checkpoints import s3
-from checkpoints.errors import StoreFailed
+from checkpoints import exclusive, s3
+from checkpoints.errors import NotExclusive, StoreFailed
 from checkpoints.lake import Lake
 from tests.support.moto import Moto, moto
 
@@ -45,6 +45,16 @@ def test_an_object_is_created_once_whatever_becomes_of_the_answers(fair: Moto) -
     after = fair.weather()
     assert after["lost"] > before.get("lost", 0)
     assert after["refused"] > before.get("refused", 0)
+
+
+def test_a_store_that_is_deaf_to_conditions_is_refused(fair: Moto) -> None:
+    root = f"s3://{fair.bucket}/heard"
+    exclusive.ensure(root)
+    fair.weather(deaf=1.0)
+    with pytest.raises(NotExclusive, match=r"a file was created where there was one already\. .* conditional writes"):
+        exclusive.ensure(root)
+    fair.weather()
+    assert "Contents" not in boto3.client("s3").list_objects_v2(Bucket=fair.bucket, Prefix="heard")
 
 
 @pytest.mark.parametrize("act", ["Arrow", "Delta", "boto3"])

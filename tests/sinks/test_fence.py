@@ -21,6 +21,8 @@ from sinks import engine
 from sinks.commit import Commit
 from sinks.engine import Merge
 from sinks.table import Table
+from sinks.tombstones import Tombstones
+from streams.quality.results import Results
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 APP = "bronze.t/append/g0"
@@ -129,6 +131,24 @@ def test_columns_and_tables_of_its_own_are_fenced_too(root: str) -> None:
     holder(root, 2).raise_fence([], NOW)
     with pytest.raises(LeaseLost):
         old.add_columns(StructType([*SCHEMA.fields, StructField("b", LongType())]), NOW)
+
+
+def test_a_table_is_fenced_from_its_first_commit(tmp_path: Path) -> None:
+    """There was nothing whose fence the second one could have raised: it makes the table, and the first wakes up."""
+    lake = str(tmp_path / "fresh")
+    holder(lake, 2).ensure(SCHEMA, [], additive=False)
+    results = Results(Lake(lake, 2))
+    results.ensure()
+    changes = StructType([*SCHEMA.fields, StructField("_sequence", LongType())])
+    Tombstones("bronze.t", Lake(lake, 2), ["a"]).ensure(changes)
+
+    with pytest.raises(LeaseLost):
+        holder(lake, 1).writer()
+    with pytest.raises(LeaseLost):
+        Results(Lake(lake, 1)).table.writer()
+    with pytest.raises(LeaseLost):
+        Tombstones("bronze.t", Lake(lake, 1), ["a"]).bury(pa.table({"a": [1], "_sequence": [1]}), NOW)
+    assert not holder(lake, 2).raise_fence([APP], NOW)
 
 
 def test_who_has_no_lease_raises_no_fence(root: str) -> None:

@@ -11,9 +11,11 @@ import pytest
 from pyspark.sql import SparkSession
 
 from checkpoints import ledger
-from checkpoints.errors import CheckpointBehind, CheckpointLost
+from checkpoints.errors import CheckpointBehind, CheckpointLost, LeaseLost
+from checkpoints.lake import Lake
 from schemas import columns as c
 from schemas import debezium
+from schemas.settings import Settings
 from schemas.unavailable import PLACEHOLDER
 from streams.change_sql import snapshot_floor
 from streams.compute import SPARK
@@ -168,6 +170,32 @@ def test_a_run_again_replaces_what_a_crashed_attempt_left_in_the_lane(feeder: Fe
 
     assert lane_records(graph.lake.errors("bronze.people")) == []
     assert rows_of(step.table.path, "_offset") == [(0,)]
+
+
+@pytest.mark.parametrize("small_batch_rows", [0, 100])
+def test_a_lane_is_not_replaced_by_who_has_lost_the_lease(
+    small_batch_rows: int, graph: Graph, settings: Settings, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Paused before its lane: meanwhile another took the lease, and wrote the batch by a newer contract."""
+    old, new = (Graph.build(graph.pipeline, settings, lake=Lake(graph.lake.root, token)) for token in (1, 2))
+    for one in (old, new):
+        one.bronze["bronze.people"].small_batch_rows = small_batch_rows
+    records = [change("c", person(1), 1), b"{"]
+    lane = Path(graph.lake.errors("bronze.people"))
+
+    def takes_over(place: str, table: str) -> None:
+        if place == "bronze.before_lane":
+            monkeypatch.undo()
+            new.raise_fences()
+            Feeder(spark, new).feed("bronze.people", *records)
+            for file in lane.glob("dt=*/run_id=*/*.json"):
+                file.write_text(file.read_text().replace("json.syntax", "json.other"))
+
+    monkeypatch.setattr("streams.bronze.reach", takes_over)
+    with pytest.raises(LeaseLost):
+        Feeder(spark, old).feed("bronze.people", *records)
+    assert [one["violations"][0]["rule"] for one in lane_records(str(lane))] == ["json.other"]
+    assert rows_of(graph.tables["bronze.people"].path, "_offset") == [(0,)]
 
 
 def test_a_batch_with_nothing_accepted_still_moves_the_position_and_leaves_its_entry(

@@ -54,6 +54,12 @@ def test_a_committed_batch(metrics: Metrics) -> None:
     assert committed > 1_700_000_000
 
 
+def test_a_batch_in_hand(metrics: Metrics) -> None:
+    for seconds in (610.5, 0.0):
+        metrics.in_hand("silver.orders", seconds)
+        assert value(metrics, "sluice_in_hand_seconds", table="silver.orders") == seconds
+
+
 def test_skipped_and_failed_batches_are_not_commits(metrics: Metrics) -> None:
     metrics.batch_skipped("orders", "silver", "silver.orders")
     metrics.batch_failed("orders", "silver", "silver.orders")
@@ -100,6 +106,7 @@ def families(metrics: Metrics) -> list[Metric]:
     metrics.batch_committed("q", "bronze", "t", seconds=1.0, accepted=1, reasons={"r": 1})
     metrics.query_state("q", up=True)
     metrics.table_state("t", up=True)
+    metrics.in_hand("t", 1.0)
     metrics.lag("q", "t", 0, 1)
     metrics.upstream_lag("t", "u", 1)
     metrics.audited("t", 1)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from unittest.mock import Mock
 
 import psycopg
 import pytest
@@ -272,7 +274,12 @@ def test_a_source_that_refuses_is_told_in_a_sentence(
 
 
 def test_the_pulls_go_on_from_where_a_backfill_ended_if_that_is_asked_for(
-    graph: Graph, given: Settings, spark: SparkSession, source: psycopg.Connection, tmp_path: Path
+    graph: Graph,
+    given: Settings,
+    spark: SparkSession,
+    source: psycopg.Connection,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for number in range(50):
         put(source, number, "same", number)
@@ -281,10 +288,17 @@ def test_the_pulls_go_on_from_where_a_backfill_ended_if_that_is_asked_for(
     assert drain(graph, spark, given) == 0
     before = items(graph)
     since, until = ((NOON + timedelta(minutes=minutes)).isoformat() for minutes in (10, 20))
-    for moves, left_at in ((False, 49), (True, 20)):
+    for moves, left_at in ((False, 49), (True, 49), (True, 20)):
         request = Backfill(table="bronze.items", source="jdbc", since=since, until=until, move_watermark=moves)
         act, hand_on = Act(author=Author.here(), action=request), handing_down(graph, spark)
-        carry_out_backfill(graph, spark, given, act, request, hand_on, lambda *_: None)
+        is_cut_short = moves and left_at == 49  # then nothing may have moved
+        with (
+            monkeypatch.context() as patch,
+            pytest.raises(OSError, match="no space") if is_cut_short else contextlib.nullcontext(),
+        ):
+            if is_cut_short:
+                patch.setattr("checkpoints.generations.keep", Mock(side_effect=OSError("no space")))
+            carry_out_backfill(graph, spark, given, act, request, hand_on, lambda *_: None)
         assert watermark(graph) == NOON + timedelta(minutes=left_at)
 
     again = Graph.build(load(tmp_path / "pipeline"), given)

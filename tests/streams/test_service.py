@@ -9,14 +9,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from confluent_kafka import Producer
 
+from checkpoints import failpoints
 from checkpoints.lake import Lake
 from deploy.embedded.stack import EmbeddedStack
 from tests.support import people
-from tests.support.service import ServiceProcess, free_port, get, is_drained
+from tests.support.bronze import change
+from tests.support.service import WAIT_SECONDS, ServiceProcess, free_port, get, is_drained
 from tests.support.tables import rows_of
 
 pytestmark = pytest.mark.stack
@@ -49,22 +50,22 @@ def service(stack: EmbeddedStack, service_jars: Path, tmp_path: Path) -> Iterato
         made.kill()
 
 
-def jvms_of(pid: int) -> list[psutil.Process]:
-    return [child for child in psutil.Process(pid).children(recursive=True) if child.name() == "java"]
-
-
-def visits(stack: EmbeddedStack, *numbers: int) -> None:
+def visits(stack: EmbeddedStack, *numbers: int, person: int = 1) -> None:
     producer = Producer({"bootstrap.servers": stack.kafka.bootstrap})
     for number in numbers:
-        record: dict[str, Any] = {"visit": number, "person": 1, "at": "2026-01-01 00:00:00"}
+        record: dict[str, Any] = {"visit": number, "person": person, "at": "2026-01-01 00:00:00"}
         producer.produce("visits", value=json.dumps(record))
     assert producer.flush(30) == 0
 
 
-def test_it_waits_for_topics_and_brokers_goes_on_beside_a_broken_table_and_drains(
-    stack: EmbeddedStack, service: ServiceProcess
+def test_it_waits_for_topics_and_brokers_and_goes_on_beside_a_broken_table_and_a_query_that_dies(
+    stack: EmbeddedStack, service: ServiceProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lake = Lake.at(service.settings["lake"])
+    service.settings = {**service.settings, "max_restarts": "2"}
+    # The first time is the empty batch of an empty topic.
+    rules = [f"bronze.planned[bronze.people]=raise@{time}" for time in (2, 3, 4)]
+    monkeypatch.setenv(failpoints.VARIABLE, ";".join(rules))
     service.start()
 
     # A topic that is not there yet: the other one is read, and the service says that it is not ready, and why.
@@ -96,14 +97,30 @@ def test_it_waits_for_topics_and_brokers_goes_on_beside_a_broken_table_and_drain
     visits(stack, 5)
     service.wait_for(lambda status: is_drained(status) and status["silver.visits"]["rows"] == 5, "it reads on")
 
+    # A query that dies at each of its batches: it is started again so often, after longer waits, and then no more.
+    producer = Producer({"bootstrap.servers": stack.kafka.bootstrap})
+    producer.produce("db.people", value=json.dumps(change("c", people.person(1), 1)))
+    assert producer.flush(30) == 0
+    given_up = '"bronze.people": "given up: '
+    service.wait_for(lambda _: given_up in get(service, "/readyz")[1], "it is given up")
+    assert get(service, "/readyz")[0] == 503
+    assert get(service, "/livez")[0] == 200
+    failed = [one for one in service.events() if one["event"] == "query failed" and one["query"] == "bronze.people"]
+    assert [one["retry_seconds"] for one in failed] == [0.2, 0.4, 0.5]
+    visits(stack, 6)
+    service.wait_for(lambda status: status["silver.visits"]["rows"] == 6, "the others go on")
+
     metrics = get(service, "/metrics")[1]
     assert (
-        'sluice_rows_total{layer="bronze",outcome="accepted",query="bronze.visits",table="bronze.visits"} 5.0'
+        'sluice_rows_total{layer="bronze",outcome="accepted",query="bronze.visits",table="bronze.visits"} 6.0'
         in metrics
     )
-    assert service.terminate() == 0
-    assert rows_of(lake.table("gold.visits_per_person")) == [(1, 5)]
-    assert service.events()[-1]["event"] == "stopped"
+    assert 'sluice_query_up{query="bronze.people"} 0.0' in metrics
+    assert 'sluice_in_hand_seconds{table="bronze.people"} 0.0' in metrics
+    assert service.terminate() == 1
+    assert rows_of(lake.table("gold.visits_per_person")) == [(1, 6)]
+    stopped = service.events()[-1]
+    assert (stopped["event"], stopped["broken"]) == ("stopped", ["bronze.people"])
 
 
 def test_a_drain_without_brokers_gives_up_and_says_so(service: ServiceProcess) -> None:
@@ -116,28 +133,33 @@ def test_a_drain_without_brokers_gives_up_and_says_so(service: ServiceProcess) -
     assert all("do not answer" in event["error"] for event in errors)
 
 
-def test_it_ends_with_its_jvm(service: ServiceProcess) -> None:
+def test_it_ends_with_its_jvm_that_is_out_of_memory_and_nothing_is_lost(
+    stack: EmbeddedStack, service: ServiceProcess
+) -> None:
+    stack.create_topics({"visits": 1, "db.people": 1})
+    visits(stack, 6, 7)
+    spec = Path(service.settings["pipeline"], "tables/silver.visits.yml")
+    right = spec.read_text()
+    greedy = "try_to_timestamp(concat(at, substr(repeat('x', CAST(person * 30000 AS INT)), 1, 0)))"
+    spec.write_text(right.replace("try_to_timestamp(at)", f'"{greedy}"'))
+    service.settings = {**service.settings, "small_batch_rows": "0", "spark.driver_memory": "1g"}
     service.start()
-    service.wait_for(lambda _: any(e["event"] == "service started" for e in service.events()), "it runs")
-    assert service.process is not None
-    for jvm in jvms_of(service.process.pid):
-        jvm.kill()
+    service.wait_for(is_drained, "all is read")
+    visits(stack, 8, person=66_000)  # 2 GB of x
 
-    assert service.process.wait(60) == 1
+    assert service.process is not None
+    assert service.process.wait(WAIT_SECONDS) == 1
     assert '"the JVM ended"' in service.log.read_text()  # pyspark prints a stack of its own beside it
 
-
-def test_a_lost_checkpoint_is_refused(stack: EmbeddedStack, service: ServiceProcess) -> None:
-    stack.create_topics({"visits": 1, "db.people": 1})
-    visits(stack, 6)
+    spec.write_text(right)
     assert service.run_to_end("--once") == 0
-    shutil.rmtree(Path(service.settings["lake"]) / "_checkpoints/bronze.visits")
-
-    done = service.command("run", "--once")
-
-    assert done.returncode == 1
-    assert "bronze.visits holds batches up to 0" in done.stderr
-    assert "Traceback" not in done.stderr
+    lake = Lake.at(service.settings["lake"])
+    bronze = rows_of(lake.table("bronze.visits"), "_offset", "visit")
+    assert len({offset for offset, _ in bronze}) == len(bronze)
+    read = {visit for _, visit in bronze}
+    assert {6, 7, 8} <= read
+    assert {visit for (visit,) in rows_of(lake.table("silver.visits"), "visit")} == read
+    assert {visit for (visit,) in rows_of(lake.table("gold.fact_visits"), "visit")} == read
 
 
 @pytest.mark.parametrize(

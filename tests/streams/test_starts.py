@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,15 +15,18 @@ from checkpoints.errors import (
     CheckpointBehind,
     CheckpointDamaged,
     CheckpointLost,
+    OffsetsGone,
     PositionAhead,
     TableBehind,
     TableRolledBack,
+    TopicRecreated,
     UnreadableOffsets,
 )
 from schemas.errors import SluiceError
 from schemas.loader import load
 from schemas.settings import Settings
 from streams.graph import Graph
+from streams.starts import check_topic
 from tests.support.bronze import Feeder, change
 from tests.support.people import person
 
@@ -72,6 +77,13 @@ def cut_short(graph: Graph) -> None:
     file.write_text(file.read_text()[:30])
 
 
+def emptied(name: str):
+    def act(graph: Graph) -> None:
+        (checkpoint(graph) / name).write_bytes(b"")
+
+    return act
+
+
 def other_offsets(graph: Graph) -> None:
     file = checkpoint(graph) / "offsets/3"
     file.write_text(file.read_text().replace('{"0": 4}', '{"0": 7}'))
@@ -118,6 +130,9 @@ CASES = [
     (remove("offsets/1"), CheckpointDamaged, "g0/offsets/1: it is missing, and 3 is there"),
     (remove("commits/1"), CheckpointDamaged, "g0/commits/1: it is missing, and 2 is there"),
     (remove("commits/2"), CheckpointDamaged, "g0/commits/2: it is missing, and batch 3 is planned"),
+    (emptied("offsets/3"), UnreadableOffsets, "g0/offsets/3 can not be used: it is cut short"),
+    (emptied("metadata"), CheckpointDamaged, "g0/metadata: it is cut short"),
+    (emptied("commits/2"), CheckpointDamaged, "g0/commits/2: it is cut short"),
     (cut_short, UnreadableOffsets, "g0/offsets/3 can not be used: it is cut short"),
     (other_offsets, CheckpointBehind, "has other offsets for batch 3 than the ledger"),
     (older_copy, CheckpointBehind, "ends with batch 1"),
@@ -148,3 +163,42 @@ def test_what_does_not_fit_is_refused_by_name_and_with_its_runbook(
 
     runbook = str(found.value).partition("runbooks/")[2].partition(".md")[0]
     assert Path("runbooks", f"{runbook}.md").is_file()
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a broker says of a topic."""
+
+    id: str
+    partitions: dict[int, tuple[int, int]]
+
+    def first(self, partition: int) -> int:
+        return self.partitions[partition][0]
+
+    def end(self, partition: int) -> int:
+        return self.partitions[partition][1]
+
+
+BOUNDS = [
+    # the topic as it is now, of which 0-3 was read; what that is called; what the sentence names
+    (Bounds("one", {0: (0, 4)}), None, ""),
+    (Bounds("one", {0: (4, 4)}), None, ""),
+    (Bounds("two", {0: (0, 2)}), TopicRecreated, r"deleted and created again \(id one before, two now\)"),
+    (Bounds("two", {0: (0, 90)}), TopicRecreated, r"deleted and created again \(id one before, two now\)"),
+    (Bounds("one", {0: (0, 2)}), TopicRecreated, r"partition 0 was read up to 4 and ends at 2"),
+    (Bounds("one", {0: (7, 9)}), OffsetsGone, r"db.people\[0\] offsets 4-6"),
+    (Bounds("one", {1: (0, 9)}), OffsetsGone, r"db.people\[0\] is not there any more"),
+]
+
+
+@pytest.mark.parametrize(("bounds", "error", "sentence"), BOUNDS)
+def test_a_topic_that_does_not_fit_is_refused(
+    bounds: Bounds, error: type[SluiceError] | None, sentence: str, graph: Graph, feeder: Feeder
+) -> None:
+    outcome = feeder.feed(TABLE, *(change("c", person(number), number + 1) for number in range(4)))
+    assert outcome.handover is not None
+    outcome.handover.rows.release()
+    step = graph.bronze[TABLE]
+    step.begin(step.start.model_copy(update={"topic_id": "one"}))
+    with pytest.raises(error, match=sentence) if error else contextlib.nullcontext():
+        check_topic(step, bounds)  # type: ignore[arg-type]

@@ -70,3 +70,10 @@ def test_a_batch_that_did_not_fit_the_queue_is_consumed_after_those_that_did(spa
     assert step.position == 4
     assert worker.stop(time.monotonic() + WAIT_SECONDS)
     assert len(freed) == 4
+
+
+def test_one_without_a_step_in_hand_is_not_interrupted_however_late_it_is(spark: SparkSession) -> None:
+    worker = TableWorker(Counting(), spark, Settings(), Metrics.create("1"), lambda _: None, max_failures=None)
+    worker.start()
+    assert worker.wait_until_idle(time.monotonic() + WAIT_SECONDS)
+    assert worker.stop(time.monotonic() - 1)

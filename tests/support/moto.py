@@ -1,7 +1,7 @@
 """AWS as moto's server plays it, in a process of its own; clients are told of it by AWS's own variables.
 
 Its weather can be bad: answers that are late, refusals to be tried again, and answers that are lost after what was
-asked for has been done.
+asked for has been done. Or it is deaf to conditions, as stores are that do not know them.
 """
 
 from __future__ import annotations
@@ -45,9 +45,11 @@ class Moto:
             "AWS_EC2_METADATA_DISABLED": "true",
         }
 
-    def weather(self, *, late: float = 0.0, refused: float = 0.0, lost: float = 0.0) -> dict[str, int]:
+    def weather(
+        self, *, late: float = 0.0, refused: float = 0.0, lost: float = 0.0, deaf: float = 0.0
+    ) -> dict[str, int]:
         """From now on requests are met by each with this chance; how many were met by each so far."""
-        chances = json.dumps({"late": late, "refused": refused, "lost": lost}).encode()
+        chances = json.dumps({"late": late, "refused": refused, "lost": lost, "deaf": deaf}).encode()
         with urllib.request.urlopen(urllib.request.Request(self.url + _WEATHER, chances, method="POST")) as answer:
             return dict(json.loads(answer.read()))
 
@@ -85,6 +87,8 @@ class _Weather:
         match self._meets():
             case "late":
                 time.sleep(_LATE_SECONDS)
+            case "deaf":
+                environ.pop("HTTP_IF_NONE_MATCH", None)
             case "refused":
                 _body(environ)
                 return _answer(start_response, "503 Slow Down", _SLOW_DOWN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,13 +58,17 @@ def test_a_few_rounds_on_s3_lose_and_double_nothing(stack: EmbeddedStack, servic
 def test_it_dies_between_any_two_effects_and_comes_back(
     stack: EmbeddedStack, service_jars: Path, tmp_path: Path
 ) -> None:
-    """Each run finds what the one before left, and dies at another place."""
+    """Each run finds what the one before left, and dies at another place; around commits it is Spark's MERGE."""
     town = Town(stack, tmp_path, service_jars, "places")
+    settings = town.service.settings
     for place in PLACES:
         town.live(25)
+        is_sparks = place.startswith("table.")
+        town.service.settings = {**settings, "small_batch_rows": "0"} if is_sparks else settings
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(failpoints.VARIABLE, f"{place}=kill")
+            patch.setenv(failpoints.VARIABLE, f"{place}{'[silver.people]' if is_sparks else ''}=kill")
             assert town.service.run_to_end("--once") == -9, f"{place} was not reached"
+    town.service.settings = settings
     assert town.service.run_to_end("--once") == 0, town.service.log.read_text()[-2000:]
     town.check()
     town.sluice("audit")
@@ -83,20 +88,50 @@ def test_it_dies_between_any_two_effects_and_comes_back(
     assert [one.split(":")[0] for one in town.look().wrong] == ["silver.visits"]
 
 
-def test_a_wedged_batch_fails_the_watchdog_and_goes_on(
+def test_a_wedged_batch_fails_the_watchdog_and_sigterm_waits_for_it_or_aborts_it(
     stack: EmbeddedStack, service_jars: Path, tmp_path: Path
 ) -> None:
     town = Town(stack, tmp_path, service_jars, "wedged")
     town.live(20)
     town.service.settings = {**town.service.settings, "stall_seconds": "1.5"}
+    place = "bronze.before_append[bronze.visits]"
+
+    def is_seen(_: object) -> bool:
+        return get(town.service, "/livez")[0] == 503
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(failpoints.VARIABLE, "bronze.before_append[bronze.visits]=sleep:9")
+        patch.setenv(failpoints.VARIABLE, f"{place}=sleep:9@1;{place}=sleep:9@2")
         town.service.start()
-    town.service.wait_for(lambda _: get(town.service, "/livez")[0] == 503, "the watchdog sees it")
+    town.service.wait_for(is_seen, "the watchdog sees it")
     assert "bronze.visits" in get(town.service, "/livez")[1]
     town.service.wait_for(lambda status: is_drained(status) and get(town.service, "/livez")[0] == 200, "it goes on")
+
+    # In the middle of a batch: what is in hand is brought to its end.
+    town.live(20)
+    town.service.wait_for(is_seen, "the watchdog sees the next one")
     assert town.service.terminate() == 0
+    said = [(one["event"], one.get("table")) for one in town.service.events()]
+    assert ("batch committed", "bronze.visits") in said[said.index(("stopping", None)) :]
+
+    # Where that takes too long, it is left, and the exit code says so.
+    town.live(20)
+    town.service.settings = {**town.service.settings, "drain_seconds": "1"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(failpoints.VARIABLE, f"{place}=sleep:600")
+        town.service.start()
+    town.service.wait_for(is_seen, "a batch is in hand")
+    assert town.service.terminate() == 1
+    stopped = [one for one in town.service.events() if one["event"] == "stopped"]  # Spark's JVM may go on to speak
+    assert "bronze.visits" in stopped[-1]["interrupted"]
+    assert town.service.run_to_end("--once") == 0
     town.check()
+
+
+def test_every_place_is_used_by_a_test() -> None:
+    """Those that the service dies at, one after the other, and the others where there is what they are about."""
+    tests = "".join(file.read_text() for file in Path("tests").rglob("test_*.py") if file.name != Path(__file__).name)
+    for place in set(failpoints.PLACES) - set(PLACES):
+        assert re.search(rf'"{place}["=]', tests), place
 
 
 def test_every_place_is_reached_by_the_code_and_told_in_the_runbook() -> None:

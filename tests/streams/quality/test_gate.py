@@ -9,6 +9,7 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
+from checkpoints import failpoints
 from checkpoints.lake import Lake
 from tests.support.gated import NO_SPARK, Items, created
 from tests.support.judged import rule
@@ -68,6 +69,20 @@ def test_a_hold_survives_a_restart(items: Items) -> None:
     assert after.ready(NO_SPARK) == first
     assert after.held is not None
     assert after.held.version == first + 1
+
+
+def test_what_was_judged_and_not_kept_is_judged_again(items: Items, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = items.put((1, "a"))
+    items.gate(NAMED).ready(NO_SPARK)
+    second = items.put((2, "b"))
+    killed = failpoints.from_environment({failpoints.VARIABLE: "gate.before_verdict=raise"})
+    monkeypatch.setattr("streams.quality.results.reach", killed)
+    with pytest.raises(failpoints.Failpoint):
+        items.gate(NAMED).ready(NO_SPARK)
+    assert items.gate(NAMED).approved() == first
+
+    assert items.gate(NAMED).ready(NO_SPARK) == second
+    assert [(row[0], row[1]) for row in results(items, "version_to", "success")] == [(first, True), (second, True)]
 
 
 def test_what_is_held_is_judged_once_until_something_changes(items: Items) -> None:
