@@ -143,7 +143,7 @@ def test_old_events_stay_old_where_the_topic_was_made_anew_since(
     old.append(event("c", 4, person(4, "dan"), 1))
     bring(graph, spark, files("bronze.people", write_lines(tmp_path / "old.jsonl", old)), settings)
 
-    assert rows_of(graph.lake.table("silver.people"), "id", "name") == [(1, "ada"), (3, "cyd"), (4, "dan")]
+    assert rows_of(graph.lake.table("silver.people"), "id", "name") == [(1, "ADA"), (3, "CYD"), (4, "DAN")]
 
 
 def test_what_is_cut_short_goes_on_where_it_was(
