@@ -191,6 +191,28 @@ class NotExclusive(SluiceError):
         )
 
 
+class UnreadableWatermark(SluiceError):
+    """What is kept as the watermark of a pulled table is no time."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        super().__init__(
+            f"The watermark {place} is no time as 2026-01-31T08:30:00+00:00. Write one there, or remove it: it is "
+            "found again from what has been pulled."
+        )
+
+
+class WatermarkStoreFailed(SluiceError):
+    """AWS's Parameter Store does not keep the watermark of a pulled table, or does not give it."""
+
+    def __init__(self, name: str, why: str) -> None:
+        self.name, self.why = name, why
+        super().__init__(
+            f"The watermark {name} can not be kept in AWS's Parameter Store: {why}. It needs ssm:GetParameter and "
+            "ssm:PutParameter on it, and the AWS_REGION and credentials of this account."
+        )
+
+
 class LeaseHeld(SluiceError):
     """Another process writes to the lake."""
 

@@ -57,9 +57,11 @@ class PlannedBatches:
             self._write("metadata", _METADATA)
             self._write("sources/0/0", f"\0v1\n{start}".encode())
         self._write(f"ranges/{batch_id}", orjson.dumps(reads))
-        metadata = {"batchWatermarkMs": 0, "batchTimestampMs": int(clock.timestamp() * 1000), "conf": {}}
-        ends = {topic: {str(partition): offset for partition, offset in end.items()}}
-        self._write(f"offsets/{batch_id}", "\n".join(["v1", json.dumps(metadata), json.dumps(ends)]).encode())
+        self._plan_offsets(batch_id, clock, topic, end)
+
+    def widen(self, batch_id: int, topic: str, end: dict[int, int]) -> None:
+        """Let a batch end at later offsets; for one of which nothing has been written yet."""
+        self._plan_offsets(batch_id, self.offsets(batch_id).clock, topic, end)
 
     def reads(self, batch_id: int) -> dict[str, Any]:
         """What a planned batch reads; raises UnreadableOffsets."""
@@ -77,6 +79,11 @@ class PlannedBatches:
     def commit(self, batch_id: int) -> None:
         """Say that a batch is in the table."""
         self._write(f"commits/{batch_id}", b"v1\n{}")
+
+    def _plan_offsets(self, batch_id: int, clock: datetime, topic: str, end: dict[int, int]) -> None:
+        metadata = {"batchWatermarkMs": 0, "batchTimestampMs": int(clock.timestamp() * 1000), "conf": {}}
+        ends = {topic: {str(partition): offset for partition, offset in end.items()}}
+        self._write(f"offsets/{batch_id}", "\n".join(["v1", json.dumps(metadata), json.dumps(ends)]).encode())
 
     def _write(self, name: str, text: bytes) -> None:
         self._lake.write(f"{self._checkpoint}/{name}", text)

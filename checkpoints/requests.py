@@ -14,17 +14,23 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import socket
 import sys
 import uuid
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 from pyarrow import fs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from checkpoints.lake import Lake
+
+_SECRET: Final = re.compile(
+    r"^((?:--set=|-s)?[\w.<>-]*(?:passw|secret|token|credential|jaas|auth\.|[._-]key)[\w.-]*=).+$",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 class _Model(BaseModel):
@@ -138,9 +144,17 @@ class Author(_Model):
 
     @classmethod
     def here(cls, who: str | None = None) -> Author:
-        """The user and the command line of this process; another name may be given, where all share one account."""
-        command = " ".join(["sluice", *sys.argv[1:]])
+        """The user and the command line of this process; another name may be given, where all share one account.
+
+        What is written down of it is kept for years: the values of secret settings are not.
+        """
+        command = " ".join(["sluice", *map(_without_secret, sys.argv[1:])])
         return cls(who=who or _user(), host=socket.gethostname(), command=command, id=uuid.uuid4().hex)
+
+
+def _without_secret(argument: str) -> str:
+    """An argument of a command line, with a secret setting's value masked."""
+    return _SECRET.sub(r"\1***", argument)
 
 
 class Request(_Model):

@@ -6,12 +6,15 @@ what the ledger knows is never older, so that one which is lost or behind costs 
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import orjson
 
 from checkpoints import lease
+from checkpoints.errors import UnreadableWatermark, WatermarkStoreFailed
 from checkpoints.lake import Lake
 
 
@@ -34,7 +37,12 @@ class FileWatermarks:
     def get(self, key: str) -> datetime | None:
         """See Watermarks."""
         text = self._lake.read(self._file(key))
-        return None if text is None else datetime.fromisoformat(orjson.loads(text)["watermark"])
+        if text is None:
+            return None
+        try:
+            return _time(orjson.loads(text)["watermark"])
+        except (ValueError, KeyError, TypeError):
+            raise UnreadableWatermark(self._file(key)) from None
 
     def advance(self, key: str, to: datetime, *, back: bool = False) -> bool:
         """See Watermarks."""
@@ -59,25 +67,50 @@ class SsmWatermarks:
         import boto3  # slow to import, and only this store needs it
 
         self._prefix = prefix.rstrip("/")
-        self._client = client or boto3.client("ssm")
+        with _told(self._prefix):
+            self._client = client or boto3.client("ssm")
 
     def get(self, key: str) -> datetime | None:
         """See Watermarks."""
+        with _told(self._name(key)):
+            try:
+                found = self._client.get_parameter(Name=self._name(key))
+            except self._client.exceptions.ParameterNotFound:
+                return None
         try:
-            found = self._client.get_parameter(Name=self._name(key))
-        except self._client.exceptions.ParameterNotFound:
-            return None
-        return datetime.fromisoformat(found["Parameter"]["Value"])
+            return _time(found["Parameter"]["Value"])
+        except ValueError:
+            raise UnreadableWatermark(self._name(key)) from None
 
     def advance(self, key: str, to: datetime, *, back: bool = False) -> bool:
         """See Watermarks."""
         held = self.get(key)
         if held is not None and (held == to or (held > to and not back)):
             return False
-        self._client.put_parameter(
-            Name=self._name(key), Value=to.isoformat(), Type="String", Overwrite=held is not None
-        )
+        with _told(self._name(key)):
+            self._client.put_parameter(
+                Name=self._name(key), Value=to.isoformat(), Type="String", Overwrite=held is not None
+            )
         return True
 
     def _name(self, key: str) -> str:
         return f"{self._prefix}/{key.strip('/')}"
+
+
+def _time(text: str) -> datetime:
+    """A watermark as it is kept, or as a person has written it: in UTC where it names no zone."""
+    found = datetime.fromisoformat(text)
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """What AWS refuses, in a sentence: its word for it, and nothing of who was refused. Raises WatermarkStoreFailed."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        raise WatermarkStoreFailed(name, error.response.get("Error", {}).get("Code", "it was refused")) from None
+    except BotoCoreError as error:
+        raise WatermarkStoreFailed(name, str(error).rstrip(".")) from None

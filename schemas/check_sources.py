@@ -57,6 +57,16 @@ def _pull(folder: Folder, table: str, spec: BronzeSpec) -> Iterator[Problem]:
     if pull.partitions > 1 and pull.partition_column is None:
         what = "Several connections part the rows by a number."
         yield folder.problem(table, ("source", "jdbc", "partitions"), what, "Name it as `partition_column`.")
+    for other, theirs in folder.specs.items():
+        key = theirs.source.jdbc.watermark_state_key if isinstance(theirs, BronzeSpec) and theirs.source.jdbc else None
+        if other < table and key is not None and _kept_as(key) == _kept_as(pull.watermark_state_key):
+            what = f"The watermark of {other} is kept under this key: one table would leave out rows of the other."
+            yield folder.problem(table, ("source", "jdbc", "watermark_state_key"), what, "Name another.")
+
+
+def _kept_as(key: str) -> str:
+    """What a store makes of a key."""
+    return key.strip("/").replace("/", ".")
 
 
 def _writer_schema(folder: Folder, table: str, spec: BronzeSpec) -> Iterator[Problem]:

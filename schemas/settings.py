@@ -76,7 +76,9 @@ class SourceSettings(_Model):
     )
 
     host: str | None = Field(None, description="Host of the database server.")
-    port: Annotated[int, Field(gt=0, le=65535)] = Field(5432, description="Port of the same.")
+    port: Annotated[int, Field(gt=0, le=65535)] | None = Field(
+        None, description="Port of the same; without, the usual one of its kind of database."
+    )
     database: str | None = Field(None, description="Database on that server.")
     user: str | None = Field(None, description="User, who may read the tables that are compared; no more is needed.")
     password: SecretStr | None = Field(None, description="Password of the same; never printed.")

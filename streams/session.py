@@ -74,6 +74,9 @@ def build(settings: Settings, app_name: str = "sluice") -> SparkSession:
             *settings.spark.conf.items(),
         ]
     )
+    for options in ("spark.driver.extraJavaOptions", "spark.executor.extraJavaOptions"):
+        # A driver of a database reads a time that has no zone in the JVM's own.
+        conf.set(options, f"-Duser.timezone=UTC {conf.get(options, '')}".strip())
     context = SparkContext.getOrCreate(conf) if SparkContext._active_spark_context else _new_context(conf)
     return SparkSession(context)
 

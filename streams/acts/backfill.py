@@ -19,7 +19,7 @@ from streams.explain import explain
 from streams.graph import Graph
 from streams.intake.backfill import CutShort, HandOn, Progress, move_watermark, number_of, run_backfill
 from streams.intake.jdbc import JdbcSource
-from streams.intake.make import source_of
+from streams.intake.make import batch_rows, source_of
 from streams.intake.pull import watermarks_of
 from streams.intake.source import Source
 
@@ -36,7 +36,7 @@ def plan_backfill(source: Source, request: Backfill) -> list[str]:
     return [
         f"Backfill {-number_of(request)} of {request.table}:",
         *(f"  reads {line}" for line in source.describe()),
-        f"  {'records' if total is None else f'{total:,} records'} in batches of {request.batch_rows:,}{rate}",
+        f"  {'records' if total is None else f'{total:,} records'} in batches of {batch_rows(request):,}{rate}",
         "  as records of its contract; what breaks it goes to the error lane. Newer state is not changed.",
     ]
 

@@ -18,6 +18,8 @@ from streams.commands.asking import carried_out, handing_down
 from streams.commands.common import DONE, FAILED, ConfigOption, SetOption, agreed, err, out, reporting, settings_of
 from streams.commands.errors import JsonOption
 from streams.commands.past import DryRunOption, WhoOption, YesOption, absolute, show_lines
+from streams.commands.since import is_ago
+from streams.intake.errors import NoBackfill
 
 
 @reporting
@@ -66,8 +68,8 @@ def backfill_command(
         source=source,
         path=path if path is None or "://" in path else str(Path(path).absolute()),
         topic=topic,
-        since=absolute(since, "--from") if since and not since.startswith("{") else since,
-        until=absolute(until, "--to") if until and not until.startswith("{") else until,
+        since=_place(since, "--from"),
+        until=_place(until, "--to"),
         rate=rate,
         batch_rows=batch_rows,
         again=again,
@@ -75,6 +77,19 @@ def backfill_command(
         admit=admit,
     )
     return _run(settings, request, Author.here(who), yes=yes, dry_run=dry_run, as_json=as_json)
+
+
+def _place(text: str | None, option: str) -> str | None:
+    """A time, or offsets; not how long ago, which is another time when the command is given again to go on."""
+    if text is None or text.startswith("{"):
+        return text
+    found = absolute(text, option)
+    if is_ago(text):
+        raise NoBackfill(
+            f"{option} {text}: it would be another time, and another backfill, when the same command is given again. "
+            f"Write the time itself: {found}."
+        )
+    return found
 
 
 def _run(settings: Settings, request: Backfill, author: Author, *, yes: bool, dry_run: bool, as_json: bool) -> int:

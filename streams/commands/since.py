@@ -33,3 +33,8 @@ def parse_since(text: str, now: datetime | None = None, option: str = "--since")
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError):
         raise NotATime(option, text) from None
+
+
+def is_ago(text: str) -> bool:
+    """Whether a text says how long ago."""
+    return _AGO.fullmatch(text.strip()) is not None

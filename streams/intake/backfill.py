@@ -5,7 +5,8 @@ on where an earlier one was cut short, and does nothing where it had come to its
 
 What it brings never goes over newer state. Events of Debezium and rows with a watermark bear their place in their
 source's order; other records of files or of an archive have none, so they are of epoch -1, before everything that the
-topic brings.
+topic brings. Where the topic was made anew since, events that come from elsewhere are of its first epoch: nothing tells
+that they are of a later one, and their positions would go over all that was there before.
 """
 
 from __future__ import annotations
@@ -36,9 +37,13 @@ from streams.intake.files import FileSource
 from streams.intake.jdbc import JdbcSource
 from streams.intake.kafka import TopicSource
 from streams.intake.source import Planned, Source
+from streams.intake.whole import whole_batch
 
 BEFORE_ALL: Final = -1
 """The epoch of records that have no place in their source's order."""
+
+FIRST: Final = 0
+"""The epoch of events and rows that come from elsewhere than the table's own topic, and have a place."""
 
 _ID_BITS: Final = 40
 
@@ -74,7 +79,7 @@ class CutShort(Exception):
 
 def number_of(request: Backfill) -> int:
     """The generation of a backfill: below 0, the same for the same arguments, but for those of how it goes."""
-    fixed = request.model_dump_json(exclude={"rate", "move_watermark", "admit"})
+    fixed = request.model_dump_json(exclude={"rate", "batch_rows", "move_watermark", "admit"})
     digest = hashlib.blake2b(fixed.encode(), digest_size=8).digest()
     return -1 - (int.from_bytes(digest) >> (64 - _ID_BITS))
 
@@ -94,7 +99,9 @@ def step_for(step: BronzeStep, request: Backfill, source: Source) -> BronzeStep:
     )
     start = generations.find(step.lake, step.spec.table, number)
     if start is None:
-        epoch = BEFORE_ALL if _is_placeless(step, source) else step.start.epoch
+        epoch = BEFORE_ALL if _is_placeless(step, source) else FIRST
+        if source.topic == step.spec.source.topic:
+            epoch = step.start.epoch
         start = Start(
             generation=number,
             kind="backfill",
@@ -155,8 +162,7 @@ def run_backfill(
             clock = clock.replace(microsecond=clock.microsecond // 1000 * 1000)
             first = dict(source.begin) if isinstance(source, TopicSource) else None
             planned.plan(batch, clock, source.topic, following.end, following.reads, first)
-        offsets = planned.offsets(batch)
-        before = Planned(planned.reads(batch), offsets.end[source.topic])
+        before = Planned(planned.reads(batch), planned.offsets(batch).end[source.topic])
         _require_passed(step, source, before)
         reach("backfill.before_batch", request.table)
         batch_began = time.monotonic()
@@ -164,7 +170,9 @@ def run_backfill(
         if live.decoder is not known:
             known = live.decoder
             step.learner.adopt(known.contract, step.table)
-        outcome = step.run(source.read(spark, before, offsets.start[source.topic]), batch)
+        with whole_batch(step, source, spark, planned, batch) as records:
+            outcome = step.run(records, batch)
+        before = Planned(before.reads, planned.offsets(batch).end[source.topic])
         # 3
         try:
             hand_on(request.table, outcome.handover)

@@ -30,13 +30,35 @@ class Dialect:
         scheme = "redshift" if self.name == "redshift" and not source.plain_driver else "postgresql"
         return f"jdbc:{scheme}://{host}:{port}/{database}"
 
+    def connection(self, source: SourceSettings) -> dict[str, str]:
+        """How far the connection is secured, and how long it may take to make, in the words of its driver."""
+        seconds, authority = str(source.timeout_seconds), str(source.ssl_ca_location or "")
+        if self.name == "snowflake":  # there is no connection to it that is not secured
+            return {"loginTimeout": seconds}
+        if self.drivers_name(source) == REDSHIFT.driver:
+            found = {"loginTimeout": seconds, "SSL": "false" if source.ssl_mode == "disable" else "true"}
+            if source.ssl_mode.startswith("verify"):
+                found["SSLMode"] = source.ssl_mode
+            return found | ({"SSLRootCert": authority} if authority else {})
+        found = {"connectTimeout": seconds, "loginTimeout": seconds, "tcpKeepAlive": "true", "sslmode": source.ssl_mode}
+        return found | ({"sslrootcert": authority} if authority else {})
+
+    @property
+    def begin_session(self) -> str:
+        """What each session begins with: times without a zone are UTC, in what is asked and in what is compared."""
+        return "ALTER SESSION SET TIMEZONE = 'UTC'" if self.name == "snowflake" else "SET TIME ZONE 'UTC'"
+
     def name_of(self, column: str) -> str:
         """A column's name, quoted; Snowflake keeps names in capitals unless they were quoted when they were made."""
-        return f'"{column.upper() if self.name == "snowflake" and column.islower() else column}"'
+        return self.quoted(column.upper() if self.name == "snowflake" and column.islower() else column)
+
+    def quoted(self, name: str) -> str:
+        """A name as it is, in quotes."""
+        return '"' + name.replace('"', '""') + '"'
 
     def instant(self, at: datetime) -> str:
         """A time as a constant, to the microsecond, in UTC."""
-        text = at.strftime("%Y-%m-%d %H:%M:%S.%f")
+        text = at.replace(tzinfo=None).isoformat(" ", "microseconds")
         kind = "TIMESTAMP_TZ" if self.name == "snowflake" else "timestamptz"
         return f"CAST('{text}+00:00' AS {kind})"
 
@@ -56,4 +78,9 @@ def dialect_of(name: str, source: SourceSettings) -> Dialect:
     missing = [word for word in ("host", "database", "user") if getattr(source, word) is None]
     if missing:
         raise NoBackfill(f"The settings do not say how to reach `{name}`: set `sources.{name}.{missing[0]}`.")
+    try:
+        source.secret()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise NoBackfill(f"`sources.{name}.password_file`: {source.password_file} can not be read: {why}.") from None
     return _ALL[source.dialect]

@@ -22,7 +22,21 @@ class UnknownFile(WrongUsage):
 
     def __init__(self, path: str) -> None:
         self.path = path
-        super().__init__(f"{path} is neither JSON lines (.jsonl, .ndjson, .json) nor Parquet. Leave it out of --path.")
+        super().__init__(
+            f"{path} is neither JSON lines (.jsonl, .ndjson, .json) nor Parquet, and compressed files are not read. "
+            "Leave it out of --path, or bring it into one of these forms."
+        )
+
+
+class UnknownFolder(WrongUsage):
+    """A folder whose files do not tell what is in it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        super().__init__(
+            f"--path {path} is a Delta table: its folder also has files whose rows the table has no more. "
+            "Write the rows that you mean into a folder of their own."
+        )
 
 
 class FilesChanged(SluiceError):
@@ -76,6 +90,29 @@ class DriverMissing(SluiceError):
         super().__init__(
             f"The JDBC driver of {dialect}, {driver}, is not among the jars. Put {jar}-<version>.jar into the folder "
             "that the setting `jars_dir` names; its licence does not let it come with Sluice."
+        )
+
+
+class RangeGone(SluiceError):
+    """A topic has lost by its retention what a backfill was to read next."""
+
+    def __init__(self, ranges: Sequence[str]) -> None:
+        self.ranges = tuple(ranges)
+        super().__init__(
+            f"The topic's retention has passed what this backfill was to bring next: {', '.join(ranges)}. Give the "
+            "same command `--again NAME`: it begins with what is there, and passes over what is in bronze."
+        )
+
+
+class UnfitColumn(SluiceError):
+    """A column that a spec names, and that a database has not, or of another kind."""
+
+    def __init__(self, source: str, relation: str, word: str, column: str, kind: str | None, wanted: str) -> None:
+        self.source, self.relation, self.word, self.column, self.kind = source, relation, word, column, kind
+        found = "it has no such column" if kind is None else f"it is of type {kind}, and must be {wanted}"
+        super().__init__(
+            f"`{word}: {column}` of {relation} at `{source}`: {found}. Name another column in the spec, or write a "
+            "`query` that makes it."
         )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
 from schemas.settings import Settings
+from streams.intake.errors import RangeGone
 from streams.intake.source import KAFKA_COLUMNS, Planned
 from streams.sources import read_topic
 
@@ -37,6 +37,7 @@ class TopicSource:
         left = {one: self.end[one] - offset for one, offset in at.items() if self.end[one] > offset}
         if not left:
             return None
+        self._require_there({one: (at[one], self.end[one]) for one in left})
         share = max(1, self.batch_rows // len(left))
         end = {one: offset + min(left.get(one, 0), share) for one, offset in at.items()}
         return Planned({"from": {str(one): offset for one, offset in at.items()}}, end)
@@ -45,7 +46,16 @@ class TopicSource:
         """The records of a planned batch."""
         del start
         begin: dict[int, int] = {int(one): offset for one, offset in planned.reads["from"].items()}
-        moved: dict[int, tuple[Any, Any]] = {
-            one: (offset, planned.end[one]) for one, offset in begin.items() if planned.end[one] > offset
-        }
+        moved = {one: (offset, planned.end[one]) for one, offset in begin.items() if planned.end[one] > offset}
+        self._require_there(moved)
         return read_topic(spark, self.settings, self.topic, moved).select(*KAFKA_COLUMNS)
+
+    def _require_there(self, wanted: Mapping[int, tuple[int, int]]) -> None:
+        """See that the topic still has the beginning of each range; raises RangeGone."""
+        gone = [
+            f"{self.topic}[{one}] offsets {first} to {min(end, self.begin[one]) - 1}"
+            for one, (first, end) in wanted.items()
+            if self.begin.get(one, first) > first
+        ]
+        if gone:
+            raise RangeGone(gone)

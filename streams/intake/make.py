@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import Final
 
 from pyspark.sql import SparkSession
 
@@ -24,6 +25,8 @@ from streams.intake.source import Source
 from streams.sources import Brokers
 from streams.starts import next_offsets
 
+_SECONDS_A_BATCH: Final = 10.0
+
 
 def source_of(graph: Graph, spark: SparkSession, settings: Settings, request: Backfill) -> Source:
     """The source of a backfill; raises NoSuchTable, NoBackfill, NoFiles, UnknownFile, NotATime."""
@@ -39,6 +42,13 @@ def source_of(graph: Graph, spark: SparkSession, settings: Settings, request: Ba
             return _database(step.spec, spark, settings, request)
 
 
+def batch_rows(request: Backfill) -> int:
+    """The records of a batch: where they are to come slowly, no more than come in ten seconds."""
+    if request.rate is None:
+        return request.batch_rows
+    return max(1, min(request.batch_rows, int(request.rate * _SECONDS_A_BATCH)))
+
+
 def _files(spec: BronzeSpec, request: Backfill) -> Source:
     if request.path is None:
         raise NoBackfill("--source files: say which, with --path 'folder/*.jsonl'.")
@@ -48,7 +58,8 @@ def _files(spec: BronzeSpec, request: Backfill) -> Source:
         raise NoBackfill(
             f"{spec.table} is of {spec.source.format}; files are JSON lines or Parquet. Use --source kafka."
         )
-    return FileSource.of(request.path, f"backfill.{-number_of(request)}", request.batch_rows)
+    watermark = spec.source.jdbc.watermark_column if spec.source.jdbc is not None else None
+    return FileSource.of(request.path, f"backfill.{-number_of(request)}", batch_rows(request), watermark)
 
 
 def _topic(step: BronzeStep, settings: Settings, request: Backfill) -> Source:
@@ -81,7 +92,7 @@ def _topic(step: BronzeStep, settings: Settings, request: Backfill) -> Source:
             )
         end = {one: max(begin[one], min(last, passed.get(one, begin[one]))) for one, last in end.items()}
     # Records of another topic are others, though their offsets be the same: they keep its name.
-    return TopicSource(settings, archive, begin, end, request.batch_rows)
+    return TopicSource(settings, archive, begin, end, batch_rows(request))
 
 
 def _offsets(text: str, topic: str, option: str) -> dict[int, int]:
@@ -105,7 +116,7 @@ def _database(spec: BronzeSpec, spark: SparkSession, settings: Settings, request
         spark,
         database,
         dialect_of(pull.source, database),
-        pull.model_copy(update={"batch_rows": request.batch_rows}),
+        pull.model_copy(update={"batch_rows": batch_rows(request)}),
         spec.keys,
         f"backfill.{-number_of(request)}",
         since,

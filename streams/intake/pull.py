@@ -23,10 +23,9 @@ from streams.intake.dialects import dialect_of
 from streams.intake.errors import NoBackfill
 from streams.intake.jdbc import BEGINNING, JdbcSource
 from streams.intake.source import Planned
+from streams.intake.whole import whole_batch
 
 log = logs.get(__name__)
-
-_ANY = 2**62
 
 
 def watermarks_of(settings: Settings, lake: Lake) -> Watermarks:
@@ -63,6 +62,8 @@ class Puller:
             source = self._source(batch)
             following = source.next(None)
             if following is None or self._is_known(source, following):
+                if source.taken is not None:  # the store may have failed when the slice was done
+                    self.watermarks.advance(self._pull.watermark_state_key, source.taken)
                 return None
             batch = 0 if batch is None else batch + 1
             now = datetime.now(UTC)
@@ -70,14 +71,13 @@ class Puller:
             first = {0: source.first_offset}
             self._planned.plan(batch, clock, self._topic, following.end, following.reads, first)
         # 3
-        offsets = self._planned.offsets(batch)
-        planned = Planned(self._planned.reads(batch), offsets.end[self._topic])
-        records = self._source(batch - 1 if batch else None).read(self._spark, planned, offsets.start[self._topic])
-        outcome = self._step.run(records, batch)
+        source = self._source(batch - 1 if batch else None)
+        with whole_batch(self._step, source, self._spark, self._planned, batch) as records:
+            outcome = self._step.run(records, batch)
         # 4
         self._planned.commit(batch)
         reach("pull.before_watermark", self._step.spec.table)
-        self.watermarks.advance(self._pull.watermark_state_key, datetime.fromisoformat(planned.reads["until"]))
+        self.watermarks.advance(self._pull.watermark_state_key, self._until(batch))
         return outcome
 
     def behind_seconds(self) -> float | None:
@@ -93,15 +93,16 @@ class Puller:
         step = self._step
         lanes: list[str] = []
         if batch is not None:
-            taken: datetime | None = datetime.fromisoformat(self._planned.reads(batch)["until"])
+            taken: datetime | None = self._until(batch)
             offset = self._planned.offsets(batch).end[self._topic][0]
             kept = self.watermarks.get(self._pull.watermark_state_key)
             taken = max(taken, kept) if kept is not None and taken is not None else taken
         else:
             taken, offset = self._from_bronze()
-        since = BEGINNING if taken is None else taken - timedelta(seconds=self._pull.lookback_seconds)
+        lookback = timedelta(seconds=self._pull.lookback_seconds)
+        since = taken - lookback if taken is not None and taken - BEGINNING > lookback else BEGINNING
         for one in range(batch, -1, -1) if batch is not None else ():
-            if datetime.fromisoformat(self._planned.reads(one)["until"]) <= since:
+            if self._until(one) <= since:
                 break
             clock = self._planned.offsets(one).clock
             run_id = ledger.run_id(step.spec.table, step.generation, one)
@@ -121,6 +122,10 @@ class Puller:
             first_offset=offset,
         )
 
+    def _until(self, batch: int) -> datetime:
+        """Up to where a planned batch reads."""
+        return datetime.fromisoformat(self._planned.reads(batch)["until"])
+
     def _from_bronze(self) -> tuple[datetime | None, int]:
         """Where a generation without a batch begins: the first at what is kept, later ones at what bronze holds."""
         step = self._step
@@ -136,5 +141,5 @@ class Puller:
         """Whether a slice has nothing but what was read before."""
         if source.taken is None or datetime.fromisoformat(following.reads["until"]) > source.taken:
             return False
-        rows = source.read(self._spark, Planned(following.reads, {0: _ANY}), {0: 0})
+        rows = source.read(self._spark, following, {0: 0})
         return rows.limit(1).count() == 0

@@ -113,9 +113,9 @@ class PullSupervisor:
                 outcome = puller.slice()
                 if outcome is not None:
                     self._report(outcome, time.monotonic() - began)
-                    self._backoff.succeeded()
                 elif (behind := puller.behind_seconds()) is not None:
                     self._metrics.pull_behind(self.name, behind)
+                self._backoff.succeeded()
             finally:
                 self.busy_since = None
             if outcome is None:

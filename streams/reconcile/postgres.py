@@ -26,6 +26,7 @@ from streams.reconcile.values import INTEGERS, TEXTS, in_postgres, joined_in_pos
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
+_PORT: Final = 5432
 _STREAMED_ROWS: Final = 5_000
 _OPTIONS: Final = "-c TimeZone=UTC -c DateStyle=ISO -c IntervalStyle=iso_8601 -c extra_float_digits=1"
 # What was written and is not yet flushed can be seen by others already; a replica stands where it has replayed to.
@@ -218,7 +219,7 @@ def _connected(table: str, source: str, settings: SourceSettings | None) -> Iter
     try:
         connection = psycopg.connect(
             host=settings.host,
-            port=settings.port,
+            port=settings.port or _PORT,
             dbname=settings.database,
             user=settings.user,
             password=password,
@@ -232,7 +233,7 @@ def _connected(table: str, source: str, settings: SourceSettings | None) -> Iter
     except psycopg.Error as error:
         why = next(iter(str(error).strip().splitlines()), type(error).__name__)
         why = why.replace(password, "***") if password else why
-        place = f"{settings.host}:{settings.port}/{settings.database}"
+        place = f"{settings.host}:{settings.port or _PORT}/{settings.database}"
         raise SourceUnreachable(source, place, why.rstrip(".")) from None
     with connection:
         yield connection

@@ -53,6 +53,8 @@ def main(arguments: Sequence[str]) -> int:
         os.killpg(first.pid, signal.SIGKILL)
         first.wait()
         half, seconds = _rows(bronze), time.monotonic() - began
+        if first.returncode != -signal.SIGKILL or not half < chosen.rows:
+            raise WrongResult("the first run", f"it had come to its end with all {half:,} rows before it was killed")
         console.print(
             f"killed      after {half:,} rows and {seconds:.1f} s ({half / seconds:,.0f} rows/s with the start)"
         )
@@ -64,6 +66,8 @@ def main(arguments: Sequence[str]) -> int:
         if second.returncode:
             raise WrongResult("the second run", f"it ended with {second.returncode}")
         read = int(json.loads(printed)["read"])
+        if read != chosen.rows - half:
+            raise WrongResult("the second run", f"it read {read:,} rows, and {chosen.rows - half:,} were left")
         peak = sum(usage.peak_bytes.values()) / 1e6
         console.print(f"gone on     {read:,} rows in {seconds:.1f} s ({read / seconds:,.0f} rows/s, with the start)")
         console.print(f"used        {usage.cpu_seconds:.0f} CPU s, at most {peak:,.0f} MB in all")

@@ -11,7 +11,7 @@ import pytest
 from schemas.errors import InvalidPipeline
 from schemas.loader import load
 from schemas.spec import KafkaSource
-from tests.schemas.folders import changed, write
+from tests.schemas.folders import FILES, changed, write
 
 Files = Mapping[str, str | bytes | None]
 
@@ -42,6 +42,19 @@ CASES: dict[str, tuple[Files, str]] = {
         pulled("{}, partitions: 3"),
         f"{RATES}:2 source.jdbc.partitions: Several connections part the rows by a number. "
         "Name it as `partition_column`.",
+    ),
+    "a watermark that is another table's": (
+        {
+            **pulled("source: w, table: r, watermark_column: at, watermark_state_key: shop/r"),
+            "tables/bronze.prices.yml": FILES[RATES]
+            .replace("bronze.rates", "bronze.prices")
+            .replace(
+                "{topic: rates, format: json}",
+                "{jdbc: {source: w, table: p, watermark_column: at, watermark_state_key: shop.r}}",
+            ),
+        },
+        f"{RATES}:2 source.jdbc.watermark_state_key: The watermark of bronze.prices is kept under this key: one table "
+        "would leave out rows of the other. Name another.",
     ),
     "a relation that is none": (
         pulled("source: w, table: 'a b', watermark_column: at, watermark_state_key: r"),

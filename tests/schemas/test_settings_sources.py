@@ -217,9 +217,9 @@ def test_a_source_is_set_by_file_environment_and_command_line() -> None:
     found = load_settings(file, {"sources.shop_db.host": "c", "sources.third.database": "d"}, environ).sources
 
     assert {name: (one.host, one.user, one.port, one.database) for name, one in found.items()} == {
-        "shop_db": ("c", "reader", 5432, None),
+        "shop_db": ("c", "reader", None, None),
         "other": (None, None, 5433, None),
-        "third": (None, None, 5432, "d"),
+        "third": (None, None, None, "d"),
     }
     assert found["shop_db"].password is not None
     assert found["shop_db"].password.get_secret_value() == "canary"

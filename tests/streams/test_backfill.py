@@ -129,6 +129,23 @@ def test_old_events_take_their_place_in_the_order_of_their_source(
     assert state(graph) == state(alone)
 
 
+def test_old_events_stay_old_where_the_topic_was_made_anew_since(
+    graph: Graph, feeder: Feeder, settings: Settings, spark: SparkSession, tmp_path: Path
+) -> None:
+    def event(op: str, key: int, row: Any, lsn: int) -> Any:
+        return change(op, row, lsn, lsn * 86_400_000, {"id": key})
+
+    feeder.feed_and_drive("bronze.people", event("c", 1, person(1, "ada"), 5), event("d", 2, None, 6))
+    step = graph.bronze["bronze.people"]
+    step.begin(step.start.model_copy(update={"epoch": 1}))
+    feeder.feed_and_drive("bronze.people", event("c", 3, person(3, "cyd"), 2))
+    old = [event("c", 1, person(1, "old"), 4), event("c", 2, person(2, "old"), 3), event("u", 3, person(3, "old"), 1)]
+    old.append(event("c", 4, person(4, "dan"), 1))
+    bring(graph, spark, files("bronze.people", write_lines(tmp_path / "old.jsonl", old)), settings)
+
+    assert rows_of(graph.lake.table("silver.people"), "id", "name") == [(1, "ADA"), (3, "CYD"), (4, "DAN")]
+
+
 def test_what_is_cut_short_goes_on_where_it_was(
     graph: Graph, settings: Settings, spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,7 +161,7 @@ def test_what_is_cut_short_goes_on_where_it_was(
         with pytest.raises(failpoints.Failpoint):
             bring(graph, spark, request, settings)
     monkeypatch.undo()
-    bring(graph, spark, request, settings)
+    bring(graph, spark, request.model_copy(update={"batch_rows": 7, "rate": 1e6}), settings)
 
     assert rows_of(graph.lake.table("bronze.visits"), "_offset") == sorted(((n,) for n in range(50)), key=repr)
     assert len(rows_of(graph.lake.table("silver.visits"))) == 50
@@ -333,6 +350,7 @@ def test_a_running_service_brings_history_in_beside_its_queries(
     town.service.start()
     town.service.wait_for(is_drained, "it runs")
     town.sluice(*command, "--yes", "--source", "jdbc", code=2)
+    town.sluice(*command, "--yes", "--from", "7d", code=2)
 
     def ask(rate: int) -> subprocess.Popen[str]:
         return subprocess.Popen(

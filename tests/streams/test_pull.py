@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections import Counter
 from collections.abc import Iterator
@@ -11,16 +12,19 @@ from decimal import Decimal
 from pathlib import Path
 from unittest.mock import Mock
 
+import boto3
 import psycopg
 import pytest
+from botocore.stub import Stubber
 from pyspark.sql import SparkSession
 
 from checkpoints import failpoints
-from checkpoints.errors import CheckpointLost
+from checkpoints.errors import CheckpointLost, UnreadableWatermark, WatermarkStoreFailed
 from checkpoints.journal import Act
 from checkpoints.requests import Author, Backfill, Reset
 from checkpoints.watermarks import FileWatermarks, SsmWatermarks
 from deploy.embedded.stack import EmbeddedStack
+from schemas.errors import SluiceError
 from schemas.loader import load
 from schemas.settings import Settings, SourceSettings
 from streams.acts.backfill import carry_out_backfill
@@ -30,7 +34,8 @@ from streams.commands.asking import handing_down
 from streams.graph import Graph
 from streams.intake import pull as pulling
 from streams.intake.dialects import POSTGRESQL, REDSHIFT, SNOWFLAKE
-from streams.intake.errors import DriverMissing, SourceUnreachable
+from streams.intake.errors import DriverMissing, UnfitColumn
+from streams.intake.jdbc import BEGINNING, JdbcSource
 from streams.intake.pull import Puller
 from tests.support import pulled
 from tests.support.moto import moto
@@ -177,7 +182,14 @@ def test_a_watermark_that_is_lost_costs_reading_and_no_row(
 ) -> None:
     put(source, 1, "one", 0)
     drain(graph, spark, given)
-    Path(graph.lake.root, "_checkpoints/_watermarks/items.json").unlink()
+    file = Path(graph.lake.root, "_checkpoints/_watermarks/items.json")
+    file.unlink()
+    assert drain(graph, spark, given) == 0
+    assert watermark(graph) == NOON  # found again from what was pulled
+    file.write_text('{"watermark": "noon"}')
+    with pytest.raises(UnreadableWatermark, match="is no time"):
+        drain(graph, spark, given)
+    file.unlink()
     put(source, 2, "two", 3)
     drain(graph, spark, given)
 
@@ -204,6 +216,171 @@ def test_a_checkpoint_that_is_lost_is_made_anew(
     assert rows_of(again.lake.table("bronze.items"), "id") == [(1,), (2,)]
     assert items(again) == [(1, "one", Decimal("1.10")), (2, "two", Decimal("1.10"))]
     assert audit(again.lake, "bronze.items").differences == ()
+
+
+@pytest.mark.parametrize("how", ["pull", "backfill"])
+def test_what_is_committed_between_plan_and_read_pushes_nothing_out(
+    how: str,
+    graph: Graph,
+    given: Settings,
+    spark: SparkSession,
+    source: psycopg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def bring() -> None:
+        if how == "pull":
+            drain(graph, spark, given)
+            return
+        request = Backfill(table="bronze.items", source="jdbc")
+        act, hand_on = Act(author=Author.here(), action=request), handing_down(graph, spark)
+        carry_out_backfill(graph, spark, given, act, request, hand_on, lambda *_: None)
+
+    for number in range(10):
+        put(source, number, "n", number * 10)
+    reach = failpoints.from_environment({failpoints.VARIABLE: "bronze.before_append=raise@1"})
+    monkeypatch.setattr("streams.bronze.reach", reach)
+    with pytest.raises(failpoints.Failpoint):
+        bring()
+    for number in range(20, 25):
+        put(source, number, "late", (number - 20) * 10 + 5)
+    bring()
+
+    expected = {*range(10), *range(20, 25)}
+    assert sorted(row[0] for row in rows_of(graph.lake.table("bronze.items"), "id")) == sorted(expected)
+    assert {row[0] for row in items(graph)} == expected
+    assert audit(graph.lake, "bronze.items").differences == ()
+
+
+def test_a_row_of_the_future_waits_and_keeps_nothing_back(
+    graph: Graph, given: Settings, spark: SparkSession, source: psycopg.Connection
+) -> None:
+    put(source, 1, "one", 0)
+    put(source, 2, "in 2999", 512_000_000)
+    source.execute("INSERT INTO items VALUES (3, 'never', 1, 'infinity')")
+    drain(graph, spark, given)
+    assert watermark(graph) == NOON
+    put(source, 4, "four", 5)
+    source.execute("INSERT INTO items VALUES (5, 'always', 1, '-infinity'), (6, NULL, 1, NULL)")
+    drain(graph, spark, given)
+    assert [row[0] for row in items(graph)] == [1, 4]
+    assert watermark(graph) == NOON + timedelta(minutes=5)
+
+
+def test_a_watermark_without_a_zone_is_of_utc(
+    graph: Graph, given: Settings, spark: SparkSession, source: psycopg.Connection
+) -> None:
+    source.execute("ALTER TABLE items ALTER updated_at TYPE timestamp")
+    # In New York, which is where this process is, there is no half past two in that night.
+    night = [datetime(2026, 3, 8, 1) + timedelta(minutes=30 * number) for number in range(6)]
+    for number, at in enumerate(night):
+        source.execute("INSERT INTO items VALUES (%s, 'n', 1, %s)", (number, at))
+    drain(graph, spark, given)
+    source.execute("INSERT INTO items VALUES (9, 'n', 1, %s)", (night[-1] + timedelta(seconds=1),))
+    drain(graph, spark, given)
+
+    assert rows_of(graph.lake.table("bronze.items"), "id", "_kafka_ts") == [
+        *((number, at.replace(tzinfo=UTC)) for number, at in enumerate(night)),
+        (9, (night[-1] + timedelta(seconds=1)).replace(tzinfo=UTC)),
+    ]
+    assert watermark(graph) == (night[-1] + timedelta(seconds=1)).replace(tzinfo=UTC)
+
+
+VALUES = {
+    "numeric": [
+        ("1.10", "1.10"),
+        ("123456789012345678901234567890123456789012.5", "123456789012345678901234567890123456789012.5"),
+        ("1.1234567890123456789012345", "1.1234567890123456789012345"),
+        ("'NaN'", '"NaN"'),
+        ("NULL", "null"),
+    ],
+    "numeric(10, 2)": [("1.1", "1.10"), ("'NaN'", '"NaN"')],
+    "timestamptz": [
+        ("'2026-03-08 02:30:00.123456+00'", '"2026-03-08T02:30:00.123456Z"'),
+        ("'1500-02-01 00:00:00+00'", '"1500-02-01T00:00:00.000000Z"'),
+        ("'infinity'", '"infinity"'),
+        ("'0044-03-15 00:00:00+00 BC'", '"0044-03-15 00:00:00+00 BC"'),
+    ],
+    "timestamp": [("'2026-03-08 02:30:00'", '"2026-03-08T02:30:00.000000Z"'), ("NULL", "null")],
+    "time": [("'12:34:56.789012'", '"12:34:56.789012"')],
+    "date": [("'2026-01-31'", '"2026-01-31"'), ("'infinity'", '"infinity"')],
+    "bytea": [(r"'\x0102ff'", '"AQL/"')],
+    "jsonb": [("""'{"a": [1]}'""", r'"{\"a\": [1]}"')],
+    "uuid": [("'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'", '"a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"')],
+    "inet": [("'10.0.0.1/8'", '"10.0.0.1/8"')],
+    "int[]": [("'{1,2,null}'", "[1,2,null]")],
+    "float8": [("'NaN'", '"NaN"'), ("0.1", "0.1")],
+}
+"""Type -> what is inserted, and what it is in the record."""
+
+
+def test_values_become_json_as_they_are(
+    given: Settings, graph: Graph, spark: SparkSession, stack: EmbeddedStack
+) -> None:
+    pull = graph.bronze["bronze.items"].spec.source.jdbc
+    assert pull is not None
+    found, expected = {}, {}
+    with psycopg.connect(stack.postgres.dsn, autocommit=True) as database:
+        database.execute("DROP TABLE IF EXISTS odd; CREATE TABLE odd (id numeric, updated_at timestamptz)")
+        cases = [(kind, *case) for kind, cases in VALUES.items() for case in cases]
+        for number, (kind, _, _) in enumerate(cases):
+            database.execute(f'ALTER TABLE odd ADD COLUMN "v.{number}`\'s" {kind}')
+        values = ", ".join(given_as for _, given_as, _ in cases)
+        database.execute(f"INSERT INTO odd VALUES (7, '2026-01-01 00:00+00', {values})")
+    of = JdbcSource(
+        spark,
+        given.sources["warehouse"],
+        POSTGRESQL,
+        pull.model_copy(update={"table": "public.odd"}),
+        ("id",),
+        "t",
+        BEGINNING,
+        None,
+    )
+    planned = of.next(None)
+    assert planned is not None
+    (row,) = of.read(spark, planned, {0: 0}).collect()
+
+    members = json.loads(row["value"], parse_float=str, parse_int=str)
+    for number, (kind, given_as, is_json) in enumerate(cases):
+        found[kind, given_as] = members[f"v.{number}`'s"]
+        expected[kind, given_as] = json.loads(is_json, parse_float=str, parse_int=str)
+    assert found == expected
+    assert (members["id"], bytes(row["key"])) == ("7", b'{"id":"7"}')
+
+
+def test_old_rows_from_files_take_their_place_by_their_watermark(
+    graph: Graph, given: Settings, spark: SparkSession, source: psycopg.Connection, tmp_path: Path
+) -> None:
+    put(source, 1, "new", 5)
+    put(source, 2, "older", 0)
+    drain(graph, spark, given)
+    rows = [(1, "old", 0), (2, "newer", 1), (3, "only", 0)]
+    path = tmp_path / "old.jsonl"
+    path.write_text(
+        "".join(
+            json.dumps({"id": one, "name": name, "price": 1.1, "updated_at": f"{NOON + timedelta(minutes=at):%FT%TZ}"})
+            + "\n"
+            for one, name, at in rows
+        )
+    )
+    request = Backfill(table="bronze.items", source="files", path=str(path))
+    act, hand_on = Act(author=Author.here(), action=request), handing_down(graph, spark)
+    carry_out_backfill(graph, spark, given, act, request, hand_on, lambda *_: None)
+
+    assert [row[:2] for row in items(graph)] == [(1, "new"), (2, "newer"), (3, "only")]
+
+
+def test_columns_that_can_not_be_gone_by_are_told(
+    graph: Graph, given: Settings, spark: SparkSession, source: psycopg.Connection
+) -> None:
+    source.execute("ALTER TABLE items ALTER updated_at TYPE bigint USING 1")
+    with pytest.raises(
+        UnfitColumn, match=r"`watermark_column: updated_at` of public\.items at `warehouse`: it is of type"
+    ):
+        drain(graph, spark, given)
+    source.execute("ALTER TABLE items DROP COLUMN updated_at")
+    with pytest.raises(UnfitColumn, match="it has no such column"):
+        drain(graph, spark, given)
 
 
 def test_a_slice_is_read_in_several_connections(
@@ -243,11 +420,12 @@ def test_the_service_pulls_and_a_drain_ends(
     )
     assert service.run_to_end("--once") == 0, service.log.read_text()[-2000:]
     assert rows_of(str(tmp_path / "lake/gold/items_per_name")) == [("one", 1)]
-    service.settings = {**service.settings, "sources.warehouse.password": "wrong"}
+    wrong = "not-what-it-is-42"
+    service.settings = {**service.settings, "sources.warehouse.password": wrong}
     assert service.run_to_end("--once") == 1
     text = service.log.read_text()
-    assert "`warehouse` can not be read" in text
-    assert (parts.secret() or "?") not in text
+    assert "`warehouse` can not be read: FATAL: password authentication failed" in text
+    assert wrong not in text
     done = service.command("checkpoints", "reset", "bronze.items", "--to", "earliest")
     assert done.returncode == 2
     assert "is pulled from a database" in " ".join(done.stderr.split())
@@ -266,11 +444,18 @@ def test_a_driver_that_is_missing_is_named(
 def test_a_source_that_refuses_is_told_in_a_sentence(
     settings: Settings, stack: EmbeddedStack, tmp_path: Path, spark: SparkSession
 ) -> None:
-    given = pulled.with_database(settings, stack.postgres.dsn, port=1)
-    graph = Graph.build(load(pulled.write(tmp_path / "pipeline")), given)
-    graph.prepare(spark)
-    with pytest.raises(SourceUnreachable, match="`warehouse` can not be read"):
-        drain(graph, spark, given)
+    cases = {
+        "`warehouse` can not be read: Connection to": {"port": 1},
+        "`warehouse` can not be read: The server does not support SSL": {"ssl_mode": "verify-full"},
+        "`warehouse` can not be read: FATAL: database": {"database": "elsewhere"},
+        "`sources.warehouse.password_file`: /nowhere can not be read": {"password": None, "password_file": "/nowhere"},
+    }
+    for number, (sentence, wrong) in enumerate(cases.items()):
+        given = pulled.with_database(settings, stack.postgres.dsn, **wrong)
+        graph = Graph.build(load(pulled.write(tmp_path / f"pipeline{number}")), given)
+        graph.prepare(spark)
+        with pytest.raises(SluiceError, match=sentence):
+            drain(graph, spark, given)
 
 
 def test_the_pulls_go_on_from_where_a_backfill_ended_if_that_is_asked_for(
@@ -316,13 +501,30 @@ def test_dialects_differ_in_names_times_and_addresses() -> None:
     found = [(one.url(source), one.name_of("updated_at"), one.instant(at)) for one in (POSTGRESQL, REDSHIFT, SNOWFLAKE)]
     assert found == [
         ("jdbc:postgresql://h:5432/d", '"updated_at"', "CAST('2026-01-02 03:04:05.678901+00:00' AS timestamptz)"),
-        ("jdbc:redshift://h:5432/d", '"updated_at"', "CAST('2026-01-02 03:04:05.678901+00:00' AS timestamptz)"),
+        ("jdbc:redshift://h:5439/d", '"updated_at"', "CAST('2026-01-02 03:04:05.678901+00:00' AS timestamptz)"),
         (
             "jdbc:snowflake://h/?db=d&CLIENT_SESSION_KEEP_ALIVE=true&JDBC_QUERY_RESULT_FORMAT=JSON",
             '"UPDATED_AT"',
             "CAST('2026-01-02 03:04:05.678901+00:00' AS TIMESTAMP_TZ)",
         ),
     ]
+    assert (
+        POSTGRESQL.instant(datetime(45, 1, 2, tzinfo=UTC)) == "CAST('0045-01-02 00:00:00.000000+00:00' AS timestamptz)"
+    )
+    assert POSTGRESQL.quoted('a"b') == '"a""b"'
+
+
+def test_a_connection_is_secured_in_the_words_of_its_driver() -> None:
+    source = SourceSettings(host="h", database="d", user="u", ssl_mode="verify-full", ssl_ca_location=Path("/ca.pem"))
+    plain = {"connectTimeout": "10", "loginTimeout": "10", "tcpKeepAlive": "true"}
+    assert POSTGRESQL.connection(source) == {**plain, "sslmode": "verify-full", "sslrootcert": "/ca.pem"}
+    by_postgresql = source.model_copy(update={"dialect": "redshift", "plain_driver": True})
+    assert REDSHIFT.connection(by_postgresql) == POSTGRESQL.connection(source)
+    assert REDSHIFT.connection(source) == {
+        "loginTimeout": "10", "SSL": "true", "SSLMode": "verify-full", "SSLRootCert": "/ca.pem"
+    }  # fmt: skip
+    assert REDSHIFT.connection(SourceSettings(ssl_mode="disable"))["SSL"] == "false"
+    assert SNOWFLAKE.connection(source) == {"loginTimeout": "10"}
 
 
 def test_a_watermark_in_awss_parameter_store_moves_forward_only() -> None:
@@ -336,3 +538,26 @@ def test_a_watermark_in_awss_parameter_store_moves_forward_only() -> None:
         assert store.advance("items", NOON - timedelta(days=1), back=True)
         assert SsmWatermarks("/sluice/shop").get("items") == NOON - timedelta(days=1)
         assert SsmWatermarks("/sluice/other").get("items") is None
+
+
+def test_what_awss_parameter_store_refuses_or_has_is_told_in_a_sentence() -> None:
+    with moto():
+        client = boto3.client("ssm")
+        store = SsmWatermarks("/sluice/shop", client)
+        client.put_parameter(Name="/sluice/shop/items", Value="2026-03-01 12:00", Type="String")
+        assert store.get("items") == NOON
+        client.put_parameter(Name="/sluice/shop/items", Value="noon", Type="String", Overwrite=True)
+        with pytest.raises(UnreadableWatermark, match="/sluice/shop/items is no time"):
+            store.get("items")
+        with Stubber(client) as stubber:
+            stubber.add_client_error(
+                "get_parameter", "AccessDeniedException", "arn:aws:sts::1:some-role is not allowed"
+            )
+            with pytest.raises(WatermarkStoreFailed, match="Parameter Store: AccessDeniedException") as told:
+                store.get("items")
+        assert "some-role" not in str(told.value)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+            patch.delenv(name, raising=False)
+        with pytest.raises(WatermarkStoreFailed, match="must specify a region"):
+            SsmWatermarks("/sluice/shop")
