@@ -29,6 +29,18 @@ def effective(log: CommitLog, version: int) -> Iterator[LogCommit]:
         at -= 1
 
 
+def counts_at(log: CommitLog, version: int, other: int) -> bool:
+    """Whether what a table was at version `other` is still part of what it is at `version`.
+
+    It is not where it came later, or where a RESTORE has taken it back. What the log no longer has was not.
+    """
+    at = version
+    while at > other:
+        commit = log.read(at)
+        at = at - 1 if commit is None or commit.restored is None else commit.restored
+    return at == other
+
+
 def taken_back(log: CommitLog, first: int, last: int, *, by_rewinds: bool = False) -> set[int]:
     """The versions from `first` to `last` that a later RESTORE among them took back, and those RESTOREs.
 

@@ -83,6 +83,11 @@ class BronzeStep:
         """The name of the table's position: the batch id of its query."""
         return app_id(self.spec.table, "append", self.generation)
 
+    def following_run(self) -> str:
+        """The run id of the batch after the newest that the table holds, be it in hand or still to come."""
+        held = self.table.position(self.app) if self.table.exists else None
+        return ledger.run_id(self.spec.table, self.generation, 0 if held is None else held + 1)
+
     @cached_property
     def start(self) -> Start:
         """Where the generation began; raises UnreadableOffsets."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Literal
 
@@ -88,7 +89,7 @@ class ChangeStep:
     def _rows(self) -> CurrentRows | HistoryRows:
         if isinstance(self.spec, HistorySpec):
             return HistoryRows(self.spec, self.table)
-        return CurrentRows(self.spec, self.table, Tombstones(self.spec.table, self.lake, self.spec.keys))
+        return CurrentRows(self.spec, self.table, Tombstones(self.table, self.lake, self.spec.keys))
 
     @cached_property
     def _collection(self) -> Collection:
@@ -109,6 +110,21 @@ class ChangeStep:
             return newest_deletions(changes, keys, self.spec.keys).localCheckpoint()
 
         return of
+
+    def following_run(self) -> str:
+        """The run id of the step that comes next, be it in hand or still to come."""
+        return entry_for(
+            self.table,
+            self.label,
+            "feed",
+            datetime.now(UTC),
+            [pending(self.table, self.upstream, self.label)],
+        ).run_id
+
+    @property
+    def tombstones(self) -> Tombstones | None:
+        """What was deleted from a table of current rows."""
+        return self._rows.tombstones if isinstance(self._rows, CurrentRows) else None
 
     def raise_fence(self) -> None:
         """Keep holders of the lease before this one from writing tombstones; see sinks/fence.py."""

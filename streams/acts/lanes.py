@@ -11,6 +11,7 @@ from checkpoints.commits import LogCommit
 from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry
 from sinks.lanes import lane
+from sinks.lanes.reader import LaneReader
 
 _STEPS: Final = ("append", "merge", "history", "redrive", "discard", "replay")
 
@@ -26,6 +27,15 @@ def move(lake: Lake, name: str, undone: Iterable[LogCommit], again: Iterable[Log
         for folder in back:
             for info in acts:
                 _move(lake, folder.replace(errors, f"{aside}/{info.base_name}", 1), folder)
+
+
+def set_aside(lake: Lake, name: str, run_id: str | None, act: str) -> None:
+    """Move the folder that a batch has written which never came to its end, nor will: its records are read again."""
+    if run_id is None:
+        return
+    for day in LaneReader(lake, name).days():
+        folder = lane.folder(lake, name, day, run_id)
+        _move(lake, folder, folder.replace(f"{lake.root}/_errors", f"{lake.root}/_rewound/{act}", 1))
 
 
 def _folders(lake: Lake, name: str, entry: LedgerEntry | None) -> list[str]:

@@ -10,7 +10,7 @@ rewound, with `--to act:<id>`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,14 +22,15 @@ from pyarrow import fs
 from checkpoints import generations, ledger
 from checkpoints.commits import CommitLog, LogCommit
 from checkpoints.effective import effective, held_offsets
+from checkpoints.errors import UnreadableOffsets
 from checkpoints.failpoints import reach
 from checkpoints.generations import Start, pieces
 from checkpoints.journal import Act
 from checkpoints.ledger import LedgerEntry
+from checkpoints.planned_batches import PlannedBatches
 from checkpoints.positions import GENERATION_APP, app_id
 from checkpoints.requests import Rewind
 from checkpoints.spans import NONE, Spans
-from sinks import fence
 from sinks.commit import Commit
 from streams.acts import lanes
 from streams.acts.cut import Cut, cuts_of
@@ -74,7 +75,8 @@ def plan_rewind(graph: Graph, brokers: Brokers, request: Rewind) -> RewindPlan:
             starts[name] = start
             undone = [one for one in _only_in(graph, name, cut.now, cut.to) if _is_batch(one)]
             batches[name] = len(undone)
-            lines.append(f"    {len(undone):,} of its batches are undone; {_again(start)}")
+            lines.append(f"    {len(undone):,} of its batches are undone; {_again(graph.bronze[name], start)}")
+            lines += _of_backfills(undone, start)
         # 3
         _require_files(graph, name, cut)
     moved = [name for name, cut in cuts.items() if cut.moves]
@@ -101,6 +103,7 @@ def noted(graph: Graph, act: Act, plan: RewindPlan) -> Act:
             name: {"now": cut.now, "to": cut.to, "at": cut.at.isoformat(), "consumed": dict(cut.consumed)}
             for name, cut in plan.cuts.items()
         },
+        "tombstones": {name: _tombstones_at(graph, name, plan.cuts[name]) for name in moved},
         "starts": {name: start.model_dump(mode="json") for name, start in plan.starts.items()},
         "approved": {name: graph.gates[name].approved() for name in moved if name in graph.gates},
     }
@@ -128,14 +131,15 @@ def carry_out_rewind(graph: Graph, act: Act) -> dict[str, Any]:
         lanes.move(
             graph.lake, name, _only_in(graph, name, cut.now, cut.to), _only_in(graph, name, cut.to, cut.now), act.id
         )
-        _restore_tombstones(graph, name, cut)
+        lanes.set_aside(graph.lake, name, _unfinished(graph, name), act.id)
+        _restore_tombstones(graph, name, steps["tombstones"][name])
         made[name] = _restore(graph, name, cut, act, made, cuts)
         if name in graph.bronze:
             generations.keep(graph.lake, name, Start.model_validate(steps["starts"][name]))
         reach("rewind.between_tables", name)
     # 2
     for name, approved in steps["approved"].items():
-        _approve(graph, name, cuts[name], made[name], approved)
+        _approve(graph, name, cuts, made[name], approved)
     return {"versions": made, "undo": f"act:{act.id[:8]}"}
 
 
@@ -143,20 +147,21 @@ def _start(step: BronzeStep, cut: Cut, brokers: Brokers, *, accept_loss: bool) -
     """The generation that reads on from where the ledger ended at the cut; raises WouldLose."""
     topic, before = step.spec.source.topic, step.start
     at, generation = datetime.now(UTC).replace(microsecond=0), step.generation + 1
-    if step.spec.source.jdbc is not None:  # it goes on from what bronze holds
-        return Start(generation=generation, kind="rewind", at=at, topic=topic, epoch=before.epoch)
+    if step.spec.source.jdbc is not None:
+        watermark = _watermark(step, cut.to)
+        return Start(generation=generation, kind="rewind", at=at, topic=topic, epoch=before.epoch, watermark=watermark)
     log = CommitLog(step.lake, step.spec.table)
     then = held_offsets(log, cut.to, topic, before.epoch)
     now = held_offsets(log, cut.now, topic, before.epoch)
     bounds = brokers.bounds(topic)
     offsets, lost = {}, {}
     for partition in sorted(bounds.partitions):
-        end = then[partition].pieces[-1][1] if then.get(partition) else bounds.first(partition)
+        ends = [end for _, end in then.get(partition, NONE).pieces[-1:]]
         undone = now.get(partition, NONE) - then.get(partition, NONE)
         gone = undone & Spans.between(0, bounds.first(partition))
         if gone:
             lost[partition] = gone
-        least = min([end, *(start for start, _ in undone.pieces[:1])])
+        least = min([*ends, *(start for start, _ in undone.pieces[:1])], default=bounds.first(partition))
         offsets[partition] = max(least, bounds.first(partition))
     if lost and not accept_loss:
         raise WouldLose(step.spec.table, [f"{topic}[{partition}] offsets {gone}" for partition, gone in lost.items()])
@@ -173,11 +178,41 @@ def _start(step: BronzeStep, cut: Cut, brokers: Brokers, *, accept_loss: bool) -
     )
 
 
-def _again(start: Start) -> str:
+def _watermark(step: BronzeStep, version: int) -> datetime | None:
+    """How far a pulled table had read its source; None where it had not, or where that is not known any more."""
+    for commit in effective(CommitLog(step.lake, step.spec.table), version):
+        entry = commit.entry
+        if entry is None or entry.step != "append" or entry.generation < 0 or entry.batch_id is None:
+            continue
+        checkpoint = step.lake.checkpoint(step.spec.table, entry.generation)
+        try:
+            return datetime.fromisoformat(PlannedBatches(step.lake, checkpoint).reads(entry.batch_id)["until"])
+        except UnreadableOffsets:
+            return None  # all is read again, and what bronze holds is left out
+    return None
+
+
+def _again(step: BronzeStep, start: Start) -> str:
+    if (pull := step.spec.source.jdbc) is not None:
+        since = "its beginning" if start.watermark is None else f"{start.watermark:%Y-%m-%d %H:%M:%S.%f}"
+        return f"generation {start.generation} pulls {pull.relation} again from {since}"
     places = [
         f"{start.topic}[{partition}] from {offset:,}" for partition, offset in sorted((start.offsets or {}).items())
     ]
     return f"generation {start.generation} reads {', '.join(places)}"
+
+
+def _of_backfills(undone: Sequence[LogCommit], start: Start) -> list[str]:
+    """What is undone and not read again by itself: what backfills have brought from elsewhere."""
+    numbers = {
+        -one.entry.generation
+        for one in undone
+        if one.entry is not None and one.entry.generation < 0 and start.topic not in one.entry.offsets
+    }
+    return [
+        f"    Backfill {number} is undone with them, and NOT read again: the same command with --again brings it."
+        for number in sorted(numbers)
+    ]
 
 
 def _require_files(graph: Graph, name: str, cut: Cut) -> None:
@@ -192,6 +227,7 @@ def _require_files(graph: Graph, name: str, cut: Cut) -> None:
     for file, info in zip(left, infos, strict=True):
         if info.type != fs.FileType.File:
             raise FilesGone(name, cut.to, f"{file} is not there any more")
+    _tombstones_at(graph, name, cut)
 
 
 def _restore(graph: Graph, name: str, cut: Cut, act: Act, made: Mapping[str, int], cuts: Mapping[str, Cut]) -> int:
@@ -239,21 +275,44 @@ def _position(graph: Graph, upstream: str, cut: Cut, made: Mapping[str, int], cu
     return made[upstream] if is_whole else consumed
 
 
-def _restore_tombstones(graph: Graph, name: str, cut: Cut) -> None:
-    """Take the tombstones of a table of current rows back to when its version was committed."""
-    path = graph.lake.tombstones(name)
-    if not isinstance(graph.below.get(name), ChangeStep) or not DeltaTable.is_deltatable(path):
-        return
-    handle = DeltaTable(path)
-    millis = int(cut.at.timestamp() * 1000)
-    versions = [int(one["version"]) for one in handle.history() if int(one["timestamp"]) <= millis]
-    to = max(versions, default=CREATED)
-    if to < handle.version():
-        handle.restore(to, commit_properties=fence.properties(handle, graph.lake, {}, None))
+def _unfinished(graph: Graph, name: str) -> str | None:
+    """The run of the batch that is in hand or was cut short: under another generation it never comes to its end."""
+    table = graph.tables[name]
+    if name in graph.bronze:
+        return graph.bronze[name].following_run()
+    step = graph.below[name]
+    return step.following_run() if isinstance(step, ChangeStep) and table.exists else None
 
 
-def _approve(graph: Graph, name: str, cut: Cut, version: int, approved: int) -> None:
-    """Let gold read what it could read of the version that the table went back to."""
+def _tombstones_at(graph: Graph, name: str, cut: Cut) -> int | None:
+    """The version of a table's tombstones that belongs to its cut; None where it has none. Raises FilesGone."""
+    step = graph.below.get(name)
+    tombstones = step.tombstones if isinstance(step, ChangeStep) else None
+    if tombstones is None or not tombstones.exists:
+        return None
+    version = tombstones.version_at(cut.to, cut.at)
+    if version is None:
+        raise FilesGone(name, cut.to, "the log of its tombstones does not reach back to then")
+    return version
+
+
+def _restore_tombstones(graph: Graph, name: str, version: int | None) -> None:
+    """Take the tombstones of a table of current rows back with it."""
+    step = graph.below.get(name)
+    if version is not None and isinstance(step, ChangeStep) and step.tombstones is not None:
+        step.tombstones.restore(version)
+
+
+def _approve(graph: Graph, name: str, cuts: Mapping[str, Cut], version: int, approved: int) -> None:
+    """Let gold read what it had read by then of the version that the table went back to; the rest is judged anew.
+
+    What was released or discarded since is so no more: it waits for a decision again.
+    """
+    cut = cuts[name]
+    readers = [one for one in graph.pipeline.downstreams(name) if graph.pipeline.tables[one].layer == "gold"]
+    if readers:
+        had = [cuts[one].consumed.get(name, CREATED) for one in readers if one in cuts]
+        approved = min(approved, max(had, default=CREATED))
     if approved == CREATED:
         return
     gate = graph.gates[name]
