@@ -29,6 +29,18 @@ def effective(log: CommitLog, version: int) -> Iterator[LogCommit]:
         at -= 1
 
 
+def only_in(log: CommitLog, version: int, other: int) -> Iterator[LogCommit]:
+    """The commits that made a table what it is at `version`, and not what it is at version `other`, newest first."""
+    theirs = effective(log, other)
+    there = next(theirs, None)
+    for commit in effective(log, version):
+        while there is not None and there.version > commit.version:
+            there = next(theirs, None)
+        if there is not None and there.version == commit.version:
+            return  # what made both from here on is the same
+        yield commit
+
+
 def counts_at(log: CommitLog, version: int, other: int) -> bool:
     """Whether what a table was at version `other` is still part of what it is at `version`.
 

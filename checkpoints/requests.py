@@ -42,10 +42,11 @@ class Redrive(_Model):
 
 
 class Admit(_Model):
-    """Let the batch that the circuit breaker holds back go to the lane."""
+    """Let the batch that the circuit breaker holds back go to the lane; with `dry_run` only say what is held back."""
 
     action: Literal["admit"] = "admit"
     table: str
+    dry_run: bool = False
 
 
 class Decide(_Model):

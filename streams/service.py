@@ -149,7 +149,8 @@ class Service:
     def _run(self, tenure: Tenure, spark: SparkSession) -> bool:
         """Run one flow after the other, with what changes the past in between; whether all came to rest in time.
 
-        1. Build the graph; where the lease was not let go before, raise the tables' fences first.
+        1. Build the graph; where the lease was not let go before, raise the tables' fences first. Half of a rewind is
+           brought to its end, be it of an earlier holder or of just now.
         2. Start everything.
         3. Wait for the end, or for something to be done that needs everything at rest; do it, and begin anew.
         """
@@ -157,11 +158,10 @@ class Service:
         while True:
             # 1
             graph = Graph.build(self.pipeline, self.settings, lake=tenure.lake)
-            if is_first:
-                if not tenure.lease.is_clean:
-                    graph.raise_fences()
-                if resume(graph):
-                    graph = Graph.build(self.pipeline, self.settings, lake=tenure.lake)
+            if is_first and not tenure.lease.is_clean:
+                graph.raise_fences()
+            if resume(graph, is_start=is_first):
+                graph = Graph.build(self.pipeline, self.settings, lake=tenure.lake)
             graph.prepare(spark)
             # 2
             before, self.flow = self.flow, Flow(graph, spark, self.settings, self.metrics, once=self.once)

@@ -20,6 +20,7 @@ from checkpoints.ledger import LedgerEntry
 from checkpoints.requests import Reset
 from checkpoints.spans import NONE, Spans
 from schemas.errors import WrongUsage
+from streams.acts import lanes
 from streams.acts.errors import NotAnOffset, WouldLose
 from streams.acts.plan import Plan, counted
 from streams.bronze import BronzeStep
@@ -91,9 +92,13 @@ def plan_reset(step: BronzeStep, brokers: Brokers, request: Reset) -> ResetPlan:
     )
 
 
-def carry_out_reset(step: BronzeStep, plan: ResetPlan) -> dict[str, Any]:
-    """Make the new generation, by one small file; the query that is started next is of it."""
+def carry_out_reset(step: BronzeStep, plan: ResetPlan, act: str) -> dict[str, Any]:
+    """Make the new generation, by one small file; the query that is started next is of it.
+
+    What a batch left in the lane that never came to its end is moved aside: its records are not accounted for.
+    """
     assert plan.start is not None  # noqa: S101 - a plan of a reset always has one
+    lanes.set_aside(step.lake, step.spec.table, step.following_run(), act)
     generations.keep(step.lake, step.spec.table, plan.start)
     return plan.after
 

@@ -10,9 +10,9 @@ rewound, with `--to act:<id>`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from deltalake import DeltaTable
@@ -21,22 +21,22 @@ from pyarrow import fs
 
 from checkpoints import generations, ledger
 from checkpoints.commits import CommitLog, LogCommit
-from checkpoints.effective import effective, held_offsets
-from checkpoints.errors import UnreadableOffsets
+from checkpoints.effective import only_in
+from checkpoints.errors import LeaseLost
 from checkpoints.failpoints import reach
-from checkpoints.generations import Start, pieces
+from checkpoints.generations import Start
 from checkpoints.journal import Act
 from checkpoints.ledger import LedgerEntry
-from checkpoints.planned_batches import PlannedBatches
 from checkpoints.positions import GENERATION_APP, app_id
 from checkpoints.requests import Rewind
-from checkpoints.spans import NONE, Spans
+from schemas.errors import SluiceError
 from sinks.commit import Commit
 from streams.acts import lanes
+from streams.acts.again import of_backfills, start_again, told
 from streams.acts.cut import Cut, cuts_of
-from streams.acts.errors import FilesGone, WouldLose
+from streams.acts.errors import FilesGone, HalfDone
 from streams.acts.plan import Plan
-from streams.bronze import BronzeStep
+from streams.explain import explain
 from streams.graph import Graph
 from streams.silver import ChangeStep
 from streams.sources import Brokers
@@ -71,18 +71,18 @@ def plan_rewind(graph: Graph, brokers: Brokers, request: Rewind) -> RewindPlan:
         lines.append(f"  {name}: version {cut.now} -> {cut.to}, of {cut.at:%Y-%m-%d %H:%M:%S}")
         # 2
         if name in graph.bronze:
-            start = _start(graph.bronze[name], cut, brokers, accept_loss=request.accept_loss)
+            start = start_again(graph.bronze[name], cut, brokers, accept_loss=request.accept_loss)
             starts[name] = start
-            undone = [one for one in _only_in(graph, name, cut.now, cut.to) if _is_batch(one)]
+            undone = [one for one in only_in(CommitLog(graph.lake, name), cut.now, cut.to) if _is_batch(one)]
             batches[name] = len(undone)
-            lines.append(f"    {len(undone):,} of its batches are undone; {_again(graph.bronze[name], start)}")
-            lines += _of_backfills(undone, start)
+            lines.append(f"    {len(undone):,} of its batches are undone; {told(graph.bronze[name], start)}")
+            lines += of_backfills(undone, start)
         # 3
         _require_files(graph, name, cut)
     moved = [name for name, cut in cuts.items() if cut.moves]
-    gates = [name for name in moved if name in graph.gates]
+    gates = _gates(graph, cuts)
     if gates:
-        lines.append(f"  Gates go back with their tables: {', '.join(gates)}.")
+        lines.append(f"  Gates go back to what gold had of their tables: {', '.join(gates)}.")
     if moved:
         lines.append("  Lane folders of what is undone are moved aside. Nothing is deleted: the rewind can be rewound.")
     return RewindPlan(
@@ -105,7 +105,7 @@ def noted(graph: Graph, act: Act, plan: RewindPlan) -> Act:
         },
         "tombstones": {name: _tombstones_at(graph, name, plan.cuts[name]) for name in moved},
         "starts": {name: start.model_dump(mode="json") for name, start in plan.starts.items()},
-        "approved": {name: graph.gates[name].approved() for name in moved if name in graph.gates},
+        "approved": {name: graph.gates[name].approved() for name in _gates(graph, plan.cuts)},
     }
     return act.model_copy(update={"steps": steps})
 
@@ -128,11 +128,10 @@ def carry_out_rewind(graph: Graph, act: Act) -> dict[str, Any]:
         if not cut.moves:
             made[name] = cut.now
             continue
-        lanes.move(
-            graph.lake, name, _only_in(graph, name, cut.now, cut.to), _only_in(graph, name, cut.to, cut.now), act.id
-        )
+        log = CommitLog(graph.lake, name)
+        lanes.move(graph.lake, name, only_in(log, cut.now, cut.to), only_in(log, cut.to, cut.now), act.id)
         lanes.set_aside(graph.lake, name, _unfinished(graph, name), act.id)
-        _restore_tombstones(graph, name, steps["tombstones"][name])
+        _restore_tombstones(graph, name, steps.get("tombstones", {}).get(name))
         made[name] = _restore(graph, name, cut, act, made, cuts)
         if name in graph.bronze:
             generations.keep(graph.lake, name, Start.model_validate(steps["starts"][name]))
@@ -143,76 +142,11 @@ def carry_out_rewind(graph: Graph, act: Act) -> dict[str, Any]:
     return {"versions": made, "undo": f"act:{act.id[:8]}"}
 
 
-def _start(step: BronzeStep, cut: Cut, brokers: Brokers, *, accept_loss: bool) -> Start:
-    """The generation that reads on from where the ledger ended at the cut; raises WouldLose."""
-    topic, before = step.spec.source.topic, step.start
-    at, generation = datetime.now(UTC).replace(microsecond=0), step.generation + 1
-    if step.spec.source.jdbc is not None:
-        watermark = _watermark(step, cut.to)
-        return Start(generation=generation, kind="rewind", at=at, topic=topic, epoch=before.epoch, watermark=watermark)
-    log = CommitLog(step.lake, step.spec.table)
-    then = held_offsets(log, cut.to, topic, before.epoch)
-    now = held_offsets(log, cut.now, topic, before.epoch)
-    bounds = brokers.bounds(topic)
-    offsets, lost = {}, {}
-    for partition in sorted(bounds.partitions):
-        ends = [end for _, end in then.get(partition, NONE).pieces[-1:]]
-        undone = now.get(partition, NONE) - then.get(partition, NONE)
-        gone = undone & Spans.between(0, bounds.first(partition))
-        if gone:
-            lost[partition] = gone
-        least = min([*ends, *(start for start, _ in undone.pieces[:1])], default=bounds.first(partition))
-        offsets[partition] = max(least, bounds.first(partition))
-    if lost and not accept_loss:
-        raise WouldLose(step.spec.table, [f"{topic}[{partition}] offsets {gone}" for partition, gone in lost.items()])
-    return Start(
-        generation=generation,
-        kind="rewind",
-        at=at,
-        topic=topic,
-        topic_id=bounds.id,
-        epoch=before.epoch,
-        offsets=offsets,
-        held=pieces(then),
-        lost=pieces(lost),
-    )
-
-
-def _watermark(step: BronzeStep, version: int) -> datetime | None:
-    """How far a pulled table had read its source; None where it had not, or where that is not known any more."""
-    for commit in effective(CommitLog(step.lake, step.spec.table), version):
-        entry = commit.entry
-        if entry is None or entry.step != "append" or entry.generation < 0 or entry.batch_id is None:
-            continue
-        checkpoint = step.lake.checkpoint(step.spec.table, entry.generation)
-        try:
-            return datetime.fromisoformat(PlannedBatches(step.lake, checkpoint).reads(entry.batch_id)["until"])
-        except UnreadableOffsets:
-            return None  # all is read again, and what bronze holds is left out
-    return None
-
-
-def _again(step: BronzeStep, start: Start) -> str:
-    if (pull := step.spec.source.jdbc) is not None:
-        since = "its beginning" if start.watermark is None else f"{start.watermark:%Y-%m-%d %H:%M:%S.%f}"
-        return f"generation {start.generation} pulls {pull.relation} again from {since}"
-    places = [
-        f"{start.topic}[{partition}] from {offset:,}" for partition, offset in sorted((start.offsets or {}).items())
-    ]
-    return f"generation {start.generation} reads {', '.join(places)}"
-
-
-def _of_backfills(undone: Sequence[LogCommit], start: Start) -> list[str]:
-    """What is undone and not read again by itself: what backfills have brought from elsewhere."""
-    numbers = {
-        -one.entry.generation
-        for one in undone
-        if one.entry is not None and one.entry.generation < 0 and start.topic not in one.entry.offsets
-    }
-    return [
-        f"    Backfill {number} is undone with them, and NOT read again: the same command with --again brings it."
-        for number in sorted(numbers)
-    ]
+def cut_short(act: Act, error: Exception) -> SluiceError:
+    """What to raise where a rewind fails half way; a lease that is lost stays just that."""
+    if isinstance(error, LeaseLost):
+        return error
+    return HalfDone(act.id[:8], str(error).rstrip(".") if isinstance(error, SluiceError) else explain(error))
 
 
 def _require_files(graph: Graph, name: str, cut: Cut) -> None:
@@ -277,11 +211,10 @@ def _position(graph: Graph, upstream: str, cut: Cut, made: Mapping[str, int], cu
 
 def _unfinished(graph: Graph, name: str) -> str | None:
     """The run of the batch that is in hand or was cut short: under another generation it never comes to its end."""
-    table = graph.tables[name]
     if name in graph.bronze:
         return graph.bronze[name].following_run()
     step = graph.below[name]
-    return step.following_run() if isinstance(step, ChangeStep) and table.exists else None
+    return step.following_run() if isinstance(step, ChangeStep) and step.upstream.exists else None
 
 
 def _tombstones_at(graph: Graph, name: str, cut: Cut) -> int | None:
@@ -303,32 +236,31 @@ def _restore_tombstones(graph: Graph, name: str, version: int | None) -> None:
         step.tombstones.restore(version)
 
 
+def _gates(graph: Graph, cuts: Mapping[str, Cut]) -> list[str]:
+    """The gates whose table goes back, or a table behind them, which may have been let through since."""
+    moved = {name for name, cut in cuts.items() if cut.moves}
+    return [name for name in cuts if name in graph.gates and moved.intersection([name, *_readers(graph, name)])]
+
+
+def _readers(graph: Graph, name: str) -> list[str]:
+    """The tables that a gate stands before."""
+    return [one for one in graph.pipeline.downstreams(name) if graph.pipeline.tables[one].layer == "gold"]
+
+
 def _approve(graph: Graph, name: str, cuts: Mapping[str, Cut], version: int, approved: int) -> None:
     """Let gold read what it had read by then of the version that the table went back to; the rest is judged anew.
 
-    What was released or discarded since is so no more: it waits for a decision again.
+    What was released or discarded since is so no more: it waits for a decision again. Where no table reads behind the
+    gate, it is what was `approved` when the rewind began.
     """
-    cut = cuts[name]
-    readers = [one for one in graph.pipeline.downstreams(name) if graph.pipeline.tables[one].layer == "gold"]
-    if readers:
-        had = [cuts[one].consumed.get(name, CREATED) for one in readers if one in cuts]
-        approved = min(approved, max(had, default=CREATED))
-    if approved == CREATED:
+    cut, gate = cuts[name], graph.gates[name]
+    if readers := _readers(graph, name):
+        approved = max((cuts[one].consumed.get(name, CREATED) for one in readers if one in cuts), default=CREATED)
+    if approved == gate.approved():  # of a table that goes back, nothing is approved yet
         return
-    gate = graph.gates[name]
     entry = gate.entry(approved, version)
     entry = entry.model_copy(update={"run_id": ledger.run_id(entry.run_id, "rewind"), "rows": {}})
     gate.results.write(entry, (), {gate.app: version if approved >= cut.to else approved})
-
-
-def _only_in(graph: Graph, name: str, one: int, other: int) -> Iterator[LogCommit]:
-    """The commits that made a table what it is at version `one`, and not what it is at version `other`."""
-    log = CommitLog(graph.lake, name)
-    theirs = {commit.version for commit in effective(log, other)}
-    for commit in effective(log, one):
-        if commit.version in theirs:
-            return
-        yield commit
 
 
 def _is_batch(commit: LogCommit) -> bool:

@@ -24,7 +24,7 @@ from deploy.embedded.stack import EmbeddedStack
 from schemas.loader import load
 from schemas.settings import Settings, SourceSettings
 from streams.acts.backfill import carry_out_backfill
-from streams.acts.carry_out import carry_out
+from streams.acts.carry_out import carry_out, plan_of
 from streams.audit.table import audit
 from streams.commands.asking import handing_down
 from streams.graph import Graph
@@ -262,6 +262,7 @@ def test_the_pulls_go_on_from_where_a_backfill_ended_if_that_is_asked_for(
     assert drain(graph, spark, given) == 0
     before = items(graph)
     since, until = ((NOON + timedelta(minutes=minutes)).isoformat() for minutes in (10, 20))
+    then = datetime.now(UTC).isoformat()
     for moves, left_at in ((False, 49), (True, 20)):
         request = Backfill(table="bronze.items", source="jdbc", since=since, until=until, move_watermark=moves)
         act, hand_on = Act(author=Author.here(), action=request), handing_down(graph, spark)
@@ -275,6 +276,10 @@ def test_the_pulls_go_on_from_where_a_backfill_ended_if_that_is_asked_for(
     topics = Counter(topic for (topic,) in rows_of(graph.lake.table("bronze.items"), "_topic"))
     assert sorted(topics.values()) == [10, 51]
     assert items(again) == [*before, (900, "late", Decimal("1.10"))]
+    plan = plan_of(again, given, Rewind(to=then)).lines
+    assert [line.split(" ", 6)[-1] for line in plan if "Backfill" in line] == [
+        "is undone with them, and NOT read again: the same command with --again brings it."
+    ]
 
 
 def test_a_rewound_table_is_pulled_again_from_where_it_was_then(
