@@ -31,6 +31,30 @@ def effective(log: CommitLog, version: int) -> Iterator[LogCommit]:
         at -= 1
 
 
+def only_in(log: CommitLog, version: int, other: int) -> Iterator[LogCommit]:
+    """The commits that made a table what it is at `version`, and not what it is at version `other`, newest first."""
+    theirs = effective(log, other)
+    there = next(theirs, None)
+    for commit in effective(log, version):
+        while there is not None and there.version > commit.version:
+            there = next(theirs, None)
+        if there is not None and there.version == commit.version:
+            return  # what made both from here on is the same
+        yield commit
+
+
+def counts_at(log: CommitLog, version: int, other: int) -> bool:
+    """Whether what a table was at version `other` is still part of what it is at `version`.
+
+    It is not where it came later, or where a RESTORE has taken it back. What the log no longer has was not.
+    """
+    at = version
+    while at > other:
+        commit = log.read(at)
+        at = at - 1 if commit is None or commit.restored is None else commit.restored
+    return at == other
+
+
 def taken_back(log: CommitLog, first: int, last: int, *, by_rewinds: bool = False) -> set[int]:
     """The versions from `first` to `last` that a later RESTORE among them took back, and those RESTOREs.
 

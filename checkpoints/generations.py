@@ -34,7 +34,8 @@ class Start(BaseModel):
     `topic_id` names the topic beyond its name, None until a broker has told it. `offsets` are where each partition is
     read from, None where the spec says it. `epoch` grows where an operator accepts another topic of the same name, or
     a restored source: its offsets and positions have nothing to do with those before. `lost` are the offsets that the
-    topic no longer had, and that whoever made this generation knew to be lost.
+    topic no longer had, and that whoever made this generation knew to be lost. A pulled table that was rewound goes on
+    from `watermark`, None where it had read nothing by then.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -48,6 +49,7 @@ class Start(BaseModel):
     offsets: dict[int, int] | None = None
     held: Pieces = {}
     lost: Pieces = {}
+    watermark: datetime | None = None
 
     def held_of(self, partition: int) -> Spans:
         """The offsets of a partition that were accounted for before this generation."""

@@ -18,7 +18,10 @@ from checkpoints.requests import Asked, Author
 
 
 class Act(BaseModel):
-    """One act: `before` and `after` are what it moves, by table or query, and `plan` what was shown and agreed to."""
+    """One act: `before` and `after` are what it moves, by table or query, and `plan` what was shown and agreed to.
+
+    One that a running service was asked for has the request's id: asked again after a crash, it is known.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -70,6 +73,10 @@ class Journal:
             except ValidationError:
                 continue
         return found
+
+    def done_before(self, act: Act) -> Act | None:
+        """The act as it was written down when it came to its end; None where it has not, or was never begun."""
+        return next((one for one in self.acts() if one.id == act.id and one.state == "done"), None)
 
     def begun(self) -> list[Act]:
         """Those that were cut short."""

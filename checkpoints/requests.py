@@ -48,10 +48,11 @@ class Redrive(_Model):
 
 
 class Admit(_Model):
-    """Let the batch that the circuit breaker holds back go to the lane."""
+    """Let the batch that the circuit breaker holds back go to the lane; with `dry_run` only say what is held back."""
 
     action: Literal["admit"] = "admit"
     table: str
+    dry_run: bool = False
 
 
 class Decide(_Model):
@@ -135,12 +136,11 @@ Asked = Redrive | Admit | Decide | Reset | Replay | Rewind | Vacuum | Backfill
 
 
 class Author(_Model):
-    """Who asks, where, and with which command line; `id` is of one run of it, empty where nobody ran it."""
+    """Who asks, where, and with which command line."""
 
     who: str
     host: str
     command: str
-    id: str = ""
 
     @classmethod
     def here(cls, who: str | None = None) -> Author:
@@ -149,7 +149,7 @@ class Author(_Model):
         What is written down of it is kept for years: the values of secret settings are not.
         """
         command = " ".join(["sluice", *map(_without_secret, sys.argv[1:])])
-        return cls(who=who or _user(), host=socket.gethostname(), command=command, id=uuid.uuid4().hex)
+        return cls(who=who or _user(), host=socket.gethostname(), command=command)
 
 
 def _without_secret(argument: str) -> str:

@@ -6,6 +6,7 @@ a key is a floor, below which every key is gone: a TRUNCATE, or the end of a sna
 
 A tombstone only ever moves forward, so that to write it again is harmless, and it is written before the table's own
 commit: a crash between the two leaves a tombstone for a change that is still to come, and that change passes it.
+Each commit says how far the table was then, so that a rewind finds those of an old version without asking the clock.
 
 Old ones are collected. What is left of them is the collected mark, the greatest `_sequence` among all that ever were: a
 row without a key and without a time. A change above it needs none of them; one below it may have lost its tombstone.
@@ -14,6 +15,7 @@ The mark moves in the commit that removes the rows.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,12 +31,13 @@ from checkpoints.lake import Lake
 from schemas import columns as c
 from sinks import fence, lookup
 from sinks.engine import owned
-from sinks.table import delta_schema
+from sinks.table import Table, delta_schema
 
 DELETED_AT = "_deleted_at"
 """The clock of the batch that brought the deletion, TIMESTAMP; null in the collected mark."""
 
 _MOST_KEPT = 1_000_000
+_STOOD = "table_version"
 
 
 @dataclass(frozen=True)
@@ -62,15 +65,15 @@ class _Sorted:
 class Tombstones:
     """The tombstones of one table; for whoever holds that table's lock."""
 
-    def __init__(self, name: str, lake: Lake, keys: Sequence[str]) -> None:
+    def __init__(self, of: Table, lake: Lake, keys: Sequence[str]) -> None:
         self.keys = tuple(keys)
-        self.path = lake.tombstones(name)
-        self._lake = lake
+        self.path = lake.tombstones(of.name)
+        self._of, self._lake = of, lake
         self._table: DeltaTable | None = None
 
     def ensure(self, changes: StructType) -> None:
         """Create the table where it is missing; `changes` has the types of the keys and of `_sequence`."""
-        if DeltaTable.is_deltatable(self.path):
+        if self.exists:
             return
         fields = [StructField(name, changes[name].dataType) for name in (*self.keys, c.SEQUENCE)]
         schema = StructType([*fields, StructField(DELETED_AT, TimestampType())])
@@ -81,10 +84,37 @@ class Tombstones:
             commit_properties=fence.created(self._lake),
         )
 
+    @property
+    def exists(self) -> bool:
+        """Whether the table is there."""
+        return self._table is not None or bool(DeltaTable.is_deltatable(self.path))
+
+    def version_at(self, version: int, at: datetime) -> int | None:
+        """The version with the tombstones that belong to a version of the table, which was committed `at`.
+
+        None where the log does not reach back to it.
+        """
+        found = None
+        for commit in self._handle().history():
+            found = int(commit["version"])
+            stood = _stood(commit)
+            if stood is not None:
+                if stood < version:
+                    return found
+            elif int(commit["timestamp"]) <= at.timestamp() * 1000:
+                return found
+        return found if found == 0 else None
+
+    def restore(self, version: int) -> None:
+        """Take the tombstones back to what they were at a version."""
+        handle = self._handle()
+        if version < handle.version():
+            handle.restore(version, commit_properties=self._fenced(handle))
+
     def raise_fence(self) -> None:
         """Keep holders of the lease before this one from writing here."""
-        if self._lake.token is not None and DeltaTable.is_deltatable(self.path):
-            fence.raise_to(self._handle(), self._lake.token, (), None)
+        if self._lake.token is not None and self.exists:
+            fence.raise_to(self._handle(), self._lake.token, (), self._metadata())
 
     def of(self, rows: pa.Table) -> pa.Table:
         """Those of the keys in `rows`, and no floor."""
@@ -170,7 +200,10 @@ class Tombstones:
         found.kept.append(rows.filter(pc.invert(goes)))
 
     def _fenced(self, handle: DeltaTable) -> CommitProperties:
-        return fence.properties(handle, self._lake, {}, None)
+        return fence.properties(handle, self._lake, {}, self._metadata())
+
+    def _metadata(self) -> str:
+        return json.dumps({_STOOD: self._of.version() if self._of.exists else 0})
 
     def _handle(self) -> DeltaTable:
         if self._table is None:
@@ -178,6 +211,14 @@ class Tombstones:
         else:
             self._table.update_incremental()
         return self._table
+
+
+def _stood(commit: Mapping[str, Any]) -> int | None:
+    """The version that the table was at when a commit was made here."""
+    try:
+        return int(json.loads(commit["userMetadata"])[_STOOD])
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _order(sequence: Mapping[str, Any]) -> tuple[Any, ...]:

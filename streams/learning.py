@@ -66,14 +66,21 @@ class Learner:
 
     def adopt(self, contract: Contract, table: Table) -> None:
         """Judge by a contract from now on, keeping what was learned; the table is made to fit before."""
+        spec, decoder = self.decoder.spec, self._over(contract, table)
+        additive = spec.schema_change != "freeze"
+        table.ensure(with_metadata(decoder.payload), spec.partition_by, additive=additive)
+        self.decoder = decoder
+
+    def look(self, table: Table) -> None:
+        """Judge as whoever writes the table does, with the columns that it has; nothing is changed."""
+        self.decoder = self._over(self.decoder.contract, table)
+
+    def _over(self, contract: Contract, table: Table) -> Decoder:
         spec, before = self.decoder.spec, self.decoder.judge.reader
         reader = reader_for(spec, contract, self._writer_schema)
         if isinstance(reader, AvroReader) and isinstance(before, AvroReader):
             reader = reader.knowing(dict(before.known))
-        decoder = Decoder.of(spec, contract, row_in(spec, table.schema()), reader)
-        additive = spec.schema_change != "freeze"
-        table.ensure(with_metadata(decoder.payload), spec.partition_by, additive=additive)
-        self.decoder = decoder
+        return Decoder.of(spec, contract, row_in(spec, table.schema()), reader)
 
     def _grow(self, judged: Judged, table: Table, stamp: Stamp, batch: str) -> bool:
         spec = self.decoder.spec

@@ -9,17 +9,16 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from checkpoints.failpoints import reach
+from checkpoints.journal import Act
 from checkpoints.lake import Lake
 from checkpoints.requests import (
     Admit,
     Answer,
     Asked,
-    Author,
     Backfill,
     Decide,
     Redrive,
     Replay,
-    Request,
     Requests,
     Reset,
     Rewind,
@@ -52,21 +51,17 @@ class Turn:
 
     request: str
     action: Planned
-    author: Author
+    asked: Act
 
     def carry_out(self, graph: Graph, spark: SparkSession, settings: Settings, interrupted: list[str]) -> None:
-        """Do it, and answer; not where it was taken back, or something had to be interrupted to come to rest."""
-        requests = Requests(graph.lake)
-        if not requests.waits(self.request):
-            log.info("request taken back", action=self.action.action)
-            return
+        """Do it, and answer; not where it was withdrawn, or something had to be interrupted to come to rest."""
 
         def act() -> dict[str, Any]:
             if interrupted:
                 raise NotAtRest(interrupted, settings.drain_seconds)
-            return carry_out(graph, spark, settings, self.action, self.author)
+            return carry_out(graph, spark, settings, self.action, self.asked.author, self.asked)
 
-        _answer(requests, self.request, self.action, act)
+        _answer(Requests(graph.lake), self.request, self.action, act)
 
 
 class Operations:
@@ -97,49 +92,58 @@ class Operations:
             if name in self._taken:
                 return
             action = request.action
+            # One entry of the journal for one request, also where it is carried out anew after a crash.
+            asked = Act(id=name, at=request.at, author=request.author, action=action)
             if isinstance(action, Reset | Replay | Rewind):
                 if self._on_turn is not None:
                     self._taken.add(name)
-                    self._on_turn(Turn(name, action, request.author))
+                    self._on_turn(Turn(name, action, asked))
                     return
                 continue
             if isinstance(action, Backfill):
                 if self._on_turn is not None:
                     self._flow().bring_in(name, request, action)
                 continue
-            _answer(self._requests, name, action, lambda request=request: self._carry_out(request))  # type: ignore[misc]
+            _answer(self._requests, name, action, lambda asked=asked: self._carry_out(asked))  # type: ignore[misc]
 
-    def _carry_out(self, request: Request) -> dict[str, Any]:
+    def _carry_out(self, asked: Act) -> dict[str, Any]:
         """Do what is asked beside the running flow; the account of it, as JSON values."""
-        flow, author = self._flow(), request.author
-        match action := request.action:
+        flow = self._flow()
+        match action := asked.action:
             case Redrive() if action.dry_run:
                 return redrive(flow.graph, self._spark, action).to_json()
             case Redrive():
-                done = written_down(
-                    flow.graph, action, author, lambda: redrive(flow.graph, self._spark, action).to_json()
-                )
+                done = written_down(flow.graph, asked, lambda: redrive(flow.graph, self._spark, action).to_json())
                 if done["version"] is not None:
                     flow.wake_below(action.table)
                 return done
             case Decide():
-                decided = written_down(flow.graph, action, author, lambda: decide(flow.graph, self._spark, action))
+                decided = written_down(flow.graph, asked, lambda: decide(flow.graph, self._spark, action))
                 # A table further below may wait for it, whose own upstreams have not changed.
                 for table in (action.table, *flow.graph.pipeline.below(action.table)):
                     flow.wake_below(table)
                 return decided
             case Admit():
                 query = flow.queries.get(action.table)
-                if query is None or query.state != "paused":
-                    return {"table": action.table, "admitted": False}
-                query.admit()
-                return {"table": action.table, "admitted": True}
+                held = query.problem if query is not None and query.state == "paused" else None
+                account = {"table": action.table, "held": held, "admitted": False}
+                if query is None or held is None or action.dry_run:
+                    return account
+
+                def admit() -> dict[str, Any]:
+                    query.admit()
+                    return {**account, "admitted": True}
+
+                return written_down(flow.graph, asked, admit)
             case Vacuum():
-                return carry_out(flow.graph, self._spark, self._settings, action, request.author)
+                return carry_out(flow.graph, self._spark, self._settings, action, asked.author, asked)
         raise TypeError(action)
 
 
 def _answer(requests: Requests, name: str, action: Asked, act: Callable[[], dict[str, Any]]) -> None:
+    if not requests.waits(name):
+        log.info("request withdrawn", action=action.action)
+        return
     try:
         answer = Answer(result=act())
     except SluiceError as error:

@@ -14,7 +14,7 @@ from schemas.pipeline import Pipeline
 from schemas.settings import Settings
 from schemas.spec import BronzeSpec, ChangeSpec, TableSpec
 from sinks.lanes.positions import held_in
-from sinks.lanes.retention import Expiry, expire
+from sinks.lanes.retention import Expiry, expire, expire_aside
 from streams import logs
 
 log = logs.get(__name__)
@@ -39,6 +39,8 @@ def expire_lanes(lake: Lake, pipeline: Pipeline, settings: Settings, today: date
         if days is None:
             continue
         try:
+            if aside := expire_aside(lake, name, today - timedelta(days=days)):
+                log.info("records that a rewind has moved aside expired", table=name, records=aside)
             gone = _expire(lake, pipeline.tables[name], today - timedelta(days=days))
         except (OSError, pa.ArrowException, DeltaError, SluiceError) as error:
             log.warning("error lane not expired", table=name, error=error, remedy="It is tried again in an hour.")

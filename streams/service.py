@@ -150,7 +150,7 @@ class Service:
         """Run one flow after the other, with what changes the past in between; whether all came to rest in time.
 
         1. Build the graph; where the lease was not let go before, raise the tables' fences first, and those of tables
-           that came meanwhile.
+           that came meanwhile. Half of a rewind is brought to its end, be it of an earlier holder or of just now.
         2. Start everything.
         3. Wait for the end, or for something to be done that needs everything at rest; do it, and begin anew.
         """
@@ -160,8 +160,8 @@ class Service:
             graph = Graph.build(self.pipeline, self.settings, lake=tenure.lake)
             if is_first:
                 tenure.raise_fences(graph, is_last=False)
-                if resume(graph):
-                    graph = Graph.build(self.pipeline, self.settings, lake=tenure.lake)
+            if resume(graph, is_start=is_first):
+                graph = Graph.build(self.pipeline, self.settings, lake=tenure.lake)
             graph.prepare(spark)
             tenure.raise_fences(graph, is_last=True)
             # 2

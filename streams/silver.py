@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Literal
 
@@ -15,7 +17,7 @@ from pyspark.sql.types import StructType
 
 from checkpoints import ledger
 from checkpoints.commits import CommitLog
-from checkpoints.effective import taken_back
+from checkpoints.effective import counts_at, only_in, taken_back
 from checkpoints.failpoints import reach
 from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry
@@ -37,7 +39,7 @@ from streams.driver_changes import DriverChanges
 from streams.handover import Handover
 from streams.history import HistoryRows
 from streams.late_changes import Deletions, newest_deletions
-from streams.steps import Again, StepOutcome, commit_for, commit_nothing, entry_for, once_more, pending
+from streams.steps import Again, Pending, StepOutcome, commit_for, commit_nothing, entry_for, once_more, pending
 
 OnRejects = Callable[[Rows | None], None]
 """What is done with the changes that the table does not take; called with None where there are none."""
@@ -88,7 +90,7 @@ class ChangeStep:
     def _rows(self) -> CurrentRows | HistoryRows:
         if isinstance(self.spec, HistorySpec):
             return HistoryRows(self.spec, self.table)
-        return CurrentRows(self.spec, self.table, Tombstones(self.spec.table, self.lake, self.spec.keys))
+        return CurrentRows(self.spec, self.table, Tombstones(self.table, self.lake, self.spec.keys))
 
     @cached_property
     def _collection(self) -> Collection:
@@ -109,6 +111,21 @@ class ChangeStep:
             return newest_deletions(changes, keys, self.spec.keys).localCheckpoint()
 
         return of
+
+    def following_run(self) -> str:
+        """The run id of the step that comes next, be it in hand or still to come."""
+        return entry_for(
+            self.table,
+            self.label,
+            "feed",
+            datetime.now(UTC),
+            [pending(self.table, self.upstream, self.label)],
+        ).run_id
+
+    @property
+    def tombstones(self) -> Tombstones | None:
+        """What was deleted from a table of current rows."""
+        return self._rows.tombstones if isinstance(self._rows, CurrentRows) else None
 
     def raise_fence(self) -> None:
         """Keep holders of the lease before this one from writing tombstones; see sinks/fence.py."""
@@ -135,8 +152,8 @@ class ChangeStep:
         """Consume what bronze has beyond the table's position, or versions before it `again`; harmless to repeat.
 
         1. Choose: the rows in hand where they are just what comes next, else the feed up to bronze's newest version.
-           Where bronze was rewound on the way, the feed has rows that are gone again, and where VACUUM has taken files
-           of it, it lacks some: what bronze holds is taken then.
+           Where bronze was rewound on the way, the feed has rows that are gone again: those are left out. All that
+           bronze holds is taken where the table has consumed some of them, or VACUUM has taken files of the feed.
         2. Make changes of them, and keep aside those that the table can not take.
         3. MERGE, with the position, in one commit.
         """
@@ -159,13 +176,12 @@ class ChangeStep:
                 if not todo.wrote_rows():
                     return commit_nothing(self.table, clock, [todo]) if again is None else None
                 label: Literal["merge", "history", "replay"] = self.label if again is None else "replay"
-                log = CommitLog(self.lake, self.upstream.name)
-                if taken_back(log, todo.position + 1, todo.until) or not todo.has_feed():
+                spans = self._still_there(todo) if todo.has_feed() else None
+                if spans is None:
                     rows = self.upstream.read(spark, todo.until)
                     entry = entry_for(self.table, label, "full", clock, [todo])
                 else:
-                    feed = self.upstream.changes(spark, todo.position + 1, todo.until, self.small_batch_rows)
-                    rows = _inserted(feed.rows)
+                    rows = self._feed(spark, spans)
                     entry = entry_for(self.table, label, "feed", clock, [todo])
             # 2, 3
             folder = lane.folder(self.lake, self.table.name, entry.run_date, entry.run_id)
@@ -180,6 +196,31 @@ class ChangeStep:
                     lane.replace(folder, rejects)
 
             return self.apply(spark, rows, commit_for(entry, [todo]), keep)
+
+    def _still_there(self, todo: Pending) -> list[tuple[int, int]] | None:
+        """The versions of bronze that are to be consumed, first to last, without those that a rewind took back.
+
+        None where the table stands at one that was taken back itself.
+        """
+        log, first = CommitLog(self.lake, self.upstream.name), todo.position + 1
+        if not taken_back(log, first, todo.until):
+            return [(first, todo.until)]
+        if not counts_at(log, todo.until, todo.position):
+            return None
+        spans: list[tuple[int, int]] = []
+        for commit in only_in(log, todo.until, todo.position):
+            last = spans.pop()[1] if spans and spans[-1][0] == commit.version + 1 else commit.version
+            spans.append((commit.version, last))
+        return spans[::-1]
+
+    def _feed(self, spark: SparkSession, spans: Sequence[tuple[int, int]]) -> Rows:
+        """The rows that these versions of bronze have brought."""
+        feeds = [self.upstream.changes(spark, first, last, self.small_batch_rows) for first, last in spans]
+        few = [feed.rows for feed in feeds if isinstance(feed.rows, pa.Table)]
+        if feeds and len(few) == len(feeds):
+            return _inserted(pa.concat_tables(few))
+        empty = self.upstream.empty(spark).withColumn(CHANGE_TYPE, F.lit("insert"))
+        return _inserted(functools.reduce(DataFrame.unionByName, [feed.frame for feed in feeds] or [empty]))
 
     def apply(self, spark: SparkSession, bronze: Rows, commit: Commit, on_rejects: OnRejects) -> StepOutcome:
         """MERGE bronze rows, those that the table can not take left out; for whoever holds the table's lock.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -22,6 +23,7 @@ from sinks.lanes.positions import Positions
 from sinks.lanes.reader import REDRIVEN, LaneFolder, LaneReader
 
 _EXPIRED, _VERDICTS = "_expired", "_verdicts"
+_FILE = re.compile(r"dt=(\d{4}-\d{2}-\d{2})/run_id=([^/]+)/[^/._][^/]*\.json")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,29 @@ def expire(
     if done:
         _remove_verdicts(lake, reader, before)
     return Expiry(table, tuple(done), records, still_open)
+
+
+def expire_aside(lake: Lake, table: str, before: date) -> int:
+    """Remove the days before `before` of what rewinds have moved out of a table's lane; how many records those were.
+
+    They are written down like those of the lane: if the rewind is rewound, they have expired and are not missing.
+    """
+    filesystem, root = lake.filesystem(f"{lake.root}/_rewound")
+    layer, _, name = table.partition(".")
+    records = 0
+    for act in filesystem.get_file_info(fs.FileSelector(root, allow_not_found=True)):
+        there = fs.FileSelector(f"{act.path}/{layer}/{name}", recursive=True, allow_not_found=True)
+        days: dict[date, dict[str, int]] = {}
+        for info in filesystem.get_file_info(there) if act.type == fs.FileType.Directory else ():
+            match = _FILE.fullmatch(info.path.removeprefix(f"{there.base_dir}/"))
+            if match and info.type == fs.FileType.File and date.fromisoformat(match[1]) < before:
+                counts = days.setdefault(date.fromisoformat(match[1]), {})
+                counts[match[2]] = counts.get(match[2], 0) + lane_lines.count(filesystem, info.path)
+        for day, counts in days.items():
+            _write_down(lake, table, day, counts)
+            _delete_dir(filesystem, f"{there.base_dir}/dt={day.isoformat()}")
+            records += sum(counts.values())
+    return records
 
 
 def expired(lake: Lake, table: str) -> dict[str, int]:

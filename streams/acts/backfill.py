@@ -72,7 +72,8 @@ def carry_out_backfill(
         on_batch({**asdict(progress), "rate": progress.rate}, outcome)
 
     source, step, journal = source_of(graph, spark, settings, request), graph.bronze[request.table], Journal(graph.lake)
-    act = journal.write(act.model_copy(update={"plan": tuple(plan_backfill(source, request))}))
+    before = {"table": request.table, "version": step.table.version() if step.table.exists else None}
+    act = journal.write(act.model_copy(update={"plan": tuple(plan_backfill(source, request)), "before": before}))
     try:
         done = run_backfill(step, spark, request, source, hand_on, show, stopping)
         if request.move_watermark and isinstance(source, JdbcSource):

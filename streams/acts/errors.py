@@ -26,6 +26,17 @@ class WouldLose(SluiceError):
         )
 
 
+class HalfDone(SluiceError):
+    """Some tables of a rewind went back and others did not yet."""
+
+    def __init__(self, act: str, why: str) -> None:
+        self.act, self.why = act, why
+        super().__init__(
+            f"The rewind act:{act} was cut short: {why}. It is brought to its end before anything else is written, by "
+            "a running service at once, else by the next start or command; `sluice journal` says when it is done."
+        )
+
+
 class NotAtRest(SluiceError):
     """Something was still in hand when everything had to be at rest."""
 

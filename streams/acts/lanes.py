@@ -11,6 +11,7 @@ from checkpoints.commits import LogCommit
 from checkpoints.lake import Lake
 from checkpoints.ledger import LedgerEntry
 from sinks.lanes import lane
+from sinks.lanes.reader import LaneReader
 
 _STEPS: Final = ("append", "merge", "history", "redrive", "discard", "replay")
 
@@ -30,20 +31,14 @@ def move(lake: Lake, name: str, undone: Iterable[LogCommit], again: Iterable[Log
 
 def of_run(lake: Lake, name: str, run_id: str) -> list[str]:
     """The lane folders of one run, on whatever day."""
-    filesystem, path = lake.filesystem(lake.errors(name))
-    days = [
-        info.base_name
-        for info in filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
-        if info.base_name.startswith("dt=")
-    ]
-    folders = [f"{lake.errors(name)}/{day}/run_id={run_id}" for day in sorted(days)]
+    folders = [lane.folder(lake, name, day, run_id) for day in LaneReader(lake, name).days()]
     return [folder for folder in folders if lane.exists(lake, folder)]
 
 
-def put_aside(lake: Lake, name: str, run_id: str) -> None:
-    """Move the folders of a run that its table does not hold, and will not any more. Harmless to repeat."""
+def set_aside(lake: Lake, name: str, run_id: str, act: str) -> None:
+    """Move what a batch has written that never came to its end, nor will: its records are read again."""
     for folder in of_run(lake, name, run_id):
-        _move(lake, folder, folder.replace(f"{lake.root}/_errors", f"{lake.root}/_rewound/unfinished", 1))
+        _move(lake, folder, folder.replace(f"{lake.root}/_errors", f"{lake.root}/_rewound/{act}", 1))
 
 
 def _folders(lake: Lake, name: str, entry: LedgerEntry | None) -> list[str]:

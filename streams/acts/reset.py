@@ -134,14 +134,14 @@ def plan_recovery_of_pull(step: BronzeStep) -> ResetPlan:
     )
 
 
-def carry_out_reset(step: BronzeStep, plan: ResetPlan) -> dict[str, Any]:
+def carry_out_reset(step: BronzeStep, plan: ResetPlan, act: str) -> dict[str, Any]:
     """Make the new generation, by one small file; the query that is started next is of it.
 
     The lane of the batch in hand, which bronze does not hold, goes first: under the new generation its records are
     judged again, as those of another batch.
     """
     assert plan.start is not None  # noqa: S101 - a plan of a reset always has one
-    lanes.put_aside(step.lake, step.spec.table, plan.open_run)
+    lanes.set_aside(step.lake, step.spec.table, plan.open_run, act)
     generations.keep(step.lake, step.spec.table, plan.start)
     return plan.after
 

@@ -6,17 +6,17 @@ from checkpoints import generations
 from checkpoints.journal import Journal
 from checkpoints.requests import Reset
 from streams import logs
-from streams.acts.rewind import carry_out_rewind
+from streams.acts.rewind import carry_out_rewind, cut_short
 from streams.graph import Graph
 
 log = logs.get(__name__)
 
 
-def resume(graph: Graph) -> bool:
+def resume(graph: Graph, *, is_start: bool = True) -> bool:
     """Bring rewinds that were cut short to their end, before anything else is written; whether there were any.
 
-    A reset is one small file: where that is there, it is done. The other acts are harmless to leave: they are marked as
-    cut short.
+    A reset is one small file: where that is there, it is done. The other acts are harmless to leave: at the start, when
+    nobody can be at one any more, they are marked as cut short. Raises HalfDone.
     """
     journal = Journal(graph.lake)
     found = False
@@ -25,10 +25,14 @@ def resume(graph: Graph) -> bool:
             journal.done(act)
             continue
         if act.action.action != "rewind":
-            journal.failed(act, "It was cut short, and has changed nothing, or a part that is harmless. Ask again.")
+            if is_start:
+                journal.failed(act, "It was cut short, and has changed nothing, or a part that is harmless. Ask again.")
             continue
         log.warning("going on with a rewind that was cut short", act=act.id[:8], who=act.author.who)
-        carry_out_rewind(graph, act)
+        try:
+            carry_out_rewind(graph, act)
+        except Exception as error:
+            raise cut_short(act, error) from error
         journal.done(act)
         found = True
     return found

@@ -10,9 +10,9 @@ rewound, with `--to act:<id>`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from deltalake import DeltaTable
@@ -21,21 +21,22 @@ from pyarrow import fs
 
 from checkpoints import generations, ledger
 from checkpoints.commits import CommitLog, LogCommit
-from checkpoints.effective import effective, held_offsets
+from checkpoints.effective import only_in
+from checkpoints.errors import LeaseLost
 from checkpoints.failpoints import reach
-from checkpoints.generations import Start, pieces
+from checkpoints.generations import Start
 from checkpoints.journal import Act
 from checkpoints.ledger import LedgerEntry
 from checkpoints.positions import GENERATION_APP, app_id
 from checkpoints.requests import Rewind
-from checkpoints.spans import NONE, Spans
-from sinks import fence
+from schemas.errors import SluiceError
 from sinks.commit import Commit
 from streams.acts import lanes
+from streams.acts.again import of_backfills, start_again, told
 from streams.acts.cut import Cut, cuts_of
-from streams.acts.errors import FilesGone, WouldLose
+from streams.acts.errors import FilesGone, HalfDone
 from streams.acts.plan import Plan
-from streams.bronze import BronzeStep
+from streams.explain import explain
 from streams.graph import Graph
 from streams.silver import ChangeStep
 from streams.sources import Brokers
@@ -70,17 +71,18 @@ def plan_rewind(graph: Graph, brokers: Brokers, request: Rewind) -> RewindPlan:
         lines.append(f"  {name}: version {cut.now} -> {cut.to}, of {cut.at:%Y-%m-%d %H:%M:%S}")
         # 2
         if name in graph.bronze:
-            start = _start(graph.bronze[name], cut, brokers, accept_loss=request.accept_loss)
+            start = start_again(graph.bronze[name], cut, brokers, accept_loss=request.accept_loss)
             starts[name] = start
-            undone = [one for one in _only_in(graph, name, cut.now, cut.to) if _is_batch(one)]
+            undone = [one for one in only_in(CommitLog(graph.lake, name), cut.now, cut.to) if _is_batch(one)]
             batches[name] = len(undone)
-            lines.append(f"    {len(undone):,} of its batches are undone; {_again(start)}")
+            lines.append(f"    {len(undone):,} of its batches are undone; {told(graph.bronze[name], start)}")
+            lines += of_backfills(undone, start)
         # 3
         _require_files(graph, name, cut)
     moved = [name for name, cut in cuts.items() if cut.moves]
-    gates = [name for name in moved if name in graph.gates]
+    gates = _gates(graph, cuts)
     if gates:
-        lines.append(f"  Gates go back with their tables: {', '.join(gates)}.")
+        lines.append(f"  Gates go back to what gold had of their tables: {', '.join(gates)}.")
     if moved:
         lines.append("  Lane folders of what is undone are moved aside. Nothing is deleted: the rewind can be rewound.")
     return RewindPlan(
@@ -101,8 +103,9 @@ def noted(graph: Graph, act: Act, plan: RewindPlan) -> Act:
             name: {"now": cut.now, "to": cut.to, "at": cut.at.isoformat(), "consumed": dict(cut.consumed)}
             for name, cut in plan.cuts.items()
         },
+        "tombstones": {name: _tombstones_at(graph, name, plan.cuts[name]) for name in moved},
         "starts": {name: start.model_dump(mode="json") for name, start in plan.starts.items()},
-        "approved": {name: graph.gates[name].approved() for name in moved if name in graph.gates},
+        "approved": {name: graph.gates[name].approved() for name in _gates(graph, plan.cuts)},
     }
     return act.model_copy(update={"steps": steps})
 
@@ -125,61 +128,26 @@ def carry_out_rewind(graph: Graph, act: Act) -> dict[str, Any]:
         if not cut.moves:
             made[name] = cut.now
             continue
-        lanes.move(
-            graph.lake, name, _only_in(graph, name, cut.now, cut.to), _only_in(graph, name, cut.to, cut.now), act.id
-        )
-        if name in graph.bronze:
-            lanes.put_aside(graph.lake, name, graph.bronze[name].open_run(graph.bronze[name].generation))
-        _restore_tombstones(graph, name, cut)
+        log = CommitLog(graph.lake, name)
+        lanes.move(graph.lake, name, only_in(log, cut.now, cut.to), only_in(log, cut.to, cut.now), act.id)
+        if (run_id := _unfinished(graph, name)) is not None:
+            lanes.set_aside(graph.lake, name, run_id, act.id)
+        _restore_tombstones(graph, name, steps.get("tombstones", {}).get(name))
         made[name] = _restore(graph, name, cut, act, made, cuts)
         if name in graph.bronze:
             generations.keep(graph.lake, name, Start.model_validate(steps["starts"][name]))
         reach("rewind.between_tables", name)
     # 2
     for name, approved in steps["approved"].items():
-        _approve(graph, name, cuts[name], made[name], approved)
+        _approve(graph, name, cuts, made[name], approved)
     return {"versions": made, "undo": f"act:{act.id[:8]}"}
 
 
-def _start(step: BronzeStep, cut: Cut, brokers: Brokers, *, accept_loss: bool) -> Start:
-    """The generation that reads on from where the ledger ended at the cut; raises WouldLose."""
-    topic, before = step.spec.source.topic, step.start
-    at, generation = datetime.now(UTC).replace(microsecond=0), step.next_generation
-    if step.spec.source.jdbc is not None:  # it goes on from what bronze holds
-        return Start(generation=generation, kind="rewind", at=at, topic=topic, epoch=before.epoch)
-    log = CommitLog(step.lake, step.spec.table)
-    then = held_offsets(log, cut.to, topic, before.epoch)
-    now = held_offsets(log, cut.now, topic, before.epoch)
-    bounds = brokers.bounds(topic)
-    offsets, lost = {}, {}
-    for partition in sorted(bounds.partitions):
-        end = then[partition].pieces[-1][1] if then.get(partition) else bounds.first(partition)
-        undone = now.get(partition, NONE) - then.get(partition, NONE)
-        gone = undone & Spans.between(0, bounds.first(partition))
-        if gone:
-            lost[partition] = gone
-        least = min([end, *(start for start, _ in undone.pieces[:1])])
-        offsets[partition] = max(least, bounds.first(partition))
-    if lost and not accept_loss:
-        raise WouldLose(step.spec.table, [f"{topic}[{partition}] offsets {gone}" for partition, gone in lost.items()])
-    return Start(
-        generation=generation,
-        kind="rewind",
-        at=at,
-        topic=topic,
-        topic_id=bounds.id,
-        epoch=before.epoch,
-        offsets=offsets,
-        held=pieces(then),
-        lost=pieces(lost),
-    )
-
-
-def _again(start: Start) -> str:
-    places = [
-        f"{start.topic}[{partition}] from {offset:,}" for partition, offset in sorted((start.offsets or {}).items())
-    ]
-    return f"generation {start.generation} reads {', '.join(places)}"
+def cut_short(act: Act, error: Exception) -> SluiceError:
+    """What to raise where a rewind fails half way; a lease that is lost stays just that."""
+    if isinstance(error, LeaseLost):
+        return error
+    return HalfDone(act.id[:8], str(error).rstrip(".") if isinstance(error, SluiceError) else explain(error))
 
 
 def _require_files(graph: Graph, name: str, cut: Cut) -> None:
@@ -194,6 +162,7 @@ def _require_files(graph: Graph, name: str, cut: Cut) -> None:
     for file, info in zip(left, infos, strict=True):
         if info.type != fs.FileType.File:
             raise FilesGone(name, cut.to, f"{file} is not there any more")
+    _tombstones_at(graph, name, cut)
 
 
 def _restore(graph: Graph, name: str, cut: Cut, act: Act, made: Mapping[str, int], cuts: Mapping[str, Cut]) -> int:
@@ -241,37 +210,58 @@ def _position(graph: Graph, upstream: str, cut: Cut, made: Mapping[str, int], cu
     return made[upstream] if is_whole else consumed
 
 
-def _restore_tombstones(graph: Graph, name: str, cut: Cut) -> None:
-    """Take the tombstones of a table of current rows back to when its version was committed."""
-    path = graph.lake.tombstones(name)
-    if not isinstance(graph.below.get(name), ChangeStep) or not DeltaTable.is_deltatable(path):
-        return
-    handle = DeltaTable(path)
-    millis = int(cut.at.timestamp() * 1000)
-    versions = [int(one["version"]) for one in handle.history() if int(one["timestamp"]) <= millis]
-    to = max(versions, default=CREATED)
-    if to < handle.version():
-        handle.restore(to, commit_properties=fence.properties(handle, graph.lake, {}, None))
+def _unfinished(graph: Graph, name: str) -> str | None:
+    """The run of the batch that is in hand or was cut short: under another generation it never comes to its end."""
+    if name in graph.bronze:
+        return graph.bronze[name].open_run(graph.bronze[name].generation)
+    step = graph.below[name]
+    return step.following_run() if isinstance(step, ChangeStep) and step.upstream.exists else None
 
 
-def _approve(graph: Graph, name: str, cut: Cut, version: int, approved: int) -> None:
-    """Let gold read what it could read of the version that the table went back to."""
-    if approved == CREATED:
+def _tombstones_at(graph: Graph, name: str, cut: Cut) -> int | None:
+    """The version of a table's tombstones that belongs to its cut; None where it has none. Raises FilesGone."""
+    step = graph.below.get(name)
+    tombstones = step.tombstones if isinstance(step, ChangeStep) else None
+    if tombstones is None or not tombstones.exists:
+        return None
+    version = tombstones.version_at(cut.to, cut.at)
+    if version is None:
+        raise FilesGone(name, cut.to, "the log of its tombstones does not reach back to then")
+    return version
+
+
+def _restore_tombstones(graph: Graph, name: str, version: int | None) -> None:
+    """Take the tombstones of a table of current rows back with it."""
+    step = graph.below.get(name)
+    if version is not None and isinstance(step, ChangeStep) and step.tombstones is not None:
+        step.tombstones.restore(version)
+
+
+def _gates(graph: Graph, cuts: Mapping[str, Cut]) -> list[str]:
+    """The gates whose table goes back, or a table behind them, which may have been let through since."""
+    moved = {name for name, cut in cuts.items() if cut.moves}
+    return [name for name in cuts if name in graph.gates and moved.intersection([name, *_readers(graph, name)])]
+
+
+def _readers(graph: Graph, name: str) -> list[str]:
+    """The tables that a gate stands before."""
+    return [one for one in graph.pipeline.downstreams(name) if graph.pipeline.tables[one].layer == "gold"]
+
+
+def _approve(graph: Graph, name: str, cuts: Mapping[str, Cut], version: int, approved: int) -> None:
+    """Let gold read what it had read by then of the version that the table went back to; the rest is judged anew.
+
+    What was released or discarded since is so no more: it waits for a decision again. Where no table reads behind the
+    gate, it is what was `approved` when the rewind began.
+    """
+    cut, gate = cuts[name], graph.gates[name]
+    if readers := _readers(graph, name):
+        approved = max((cuts[one].consumed.get(name, CREATED) for one in readers if one in cuts), default=CREATED)
+    if approved == gate.approved():  # of a table that goes back, nothing is approved yet
         return
-    gate = graph.gates[name]
     entry = gate.entry(approved, version)
     entry = entry.model_copy(update={"run_id": ledger.run_id(entry.run_id, "rewind"), "rows": {}})
     gate.results.write(entry, (), {gate.app: version if approved >= cut.to else approved})
-
-
-def _only_in(graph: Graph, name: str, one: int, other: int) -> Iterator[LogCommit]:
-    """The commits that made a table what it is at version `one`, and not what it is at version `other`."""
-    log = CommitLog(graph.lake, name)
-    theirs = {commit.version for commit in effective(log, other)}
-    for commit in effective(log, one):
-        if commit.version in theirs:
-            return
-        yield commit
 
 
 def _is_batch(commit: LogCommit) -> bool:

@@ -70,6 +70,21 @@ def carried_out(
     return _by_itself(settings, author, work, is_prepared=is_prepared)
 
 
+def looked_at(settings: Settings, look: Callable[[Graph, SparkSession], dict[str, Any]]) -> dict[str, Any]:
+    """What `look` finds in tables that it does not change: without the lease, by this process alone."""
+    from streams import session
+
+    spark = session.build(settings)
+    try:
+        graph = Graph.build(load(settings.pipeline), settings)
+        for step in graph.bronze.values():
+            if step.table.exists:
+                step.learner.look(step.table)
+        return look(graph, spark)
+    finally:
+        spark.stop()
+
+
 def drive(graph: Graph, spark: SparkSession, names: Iterable[str]) -> None:
     """Bring tables up to their upstreams, in the order of the flow."""
     wanted = set(names)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 from pyspark.sql import SparkSession
 
+from checkpoints.journal import Act
 from checkpoints.requests import Author, Decide
 from schemas.loader import load
 from schemas.settings import Settings
@@ -149,7 +150,8 @@ def _carried_out(settings: Settings, decision: Decide) -> dict[str, Any]:
         from streams.quality.decide import decide
 
         assert spark is not None  # noqa: S101 - the graph is prepared
-        done = written_down(graph, decision, author, lambda: decide(graph, spark, decision))
+        act = Act(author=author, action=decision)
+        done = written_down(graph, act, lambda: decide(graph, spark, decision))
         drive(graph, spark, graph.pipeline.below(decision.table))
         return done
 

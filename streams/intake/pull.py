@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from pyspark.sql import SparkSession
 
-from checkpoints import ledger
 from checkpoints.commits import CommitLog
-from checkpoints.effective import held_offsets
+from checkpoints.effective import effective, held_offsets
+from checkpoints.errors import UnreadableOffsets
 from checkpoints.failpoints import reach
 from checkpoints.lake import Lake
 from checkpoints.planned_batches import PlannedBatches
@@ -59,6 +60,9 @@ class Puller:
         batch = self._planned.newest()
         if batch is None or not self._planned.is_open(batch):
             # 2
+            if batch is None and (start := self._step.start).kind == "rewind":
+                # The watermark goes back with the table, before there is a slice that would go on from it.
+                self.watermarks.advance(self._pull.watermark_state_key, start.watermark or BEGINNING, back=True)
             source = self._source(batch)
             following = source.next(None)
             if following is None or self._is_known(source, following):
@@ -91,7 +95,6 @@ class Puller:
     def _source(self, batch: int | None) -> JdbcSource:
         """The rows after those that this batch took, and those before that a late commit may have brought."""
         step = self._step
-        lanes: list[str] = []
         if batch is not None:
             taken: datetime | None = self._until(batch)
             offset = self._planned.offsets(batch).end[self._topic][0]
@@ -101,12 +104,6 @@ class Puller:
             taken, offset = self._from_bronze()
         lookback = timedelta(seconds=self._pull.lookback_seconds)
         since = taken - lookback if taken is not None and taken - BEGINNING > lookback else BEGINNING
-        for one in range(batch, -1, -1) if batch is not None else ():
-            if self._until(one) <= since:
-                break
-            clock = self._planned.offsets(one).clock
-            run_id = ledger.run_id(step.spec.table, step.generation, one)
-            lanes.append(lane.folder(step.lake, step.spec.table, clock.date(), run_id))
         return JdbcSource(
             self._spark,
             self._database,
@@ -117,7 +114,7 @@ class Puller:
             since,
             None,
             bronze=step.table,
-            lanes=[folder for folder in lanes if lane.exists(step.lake, folder)],
+            lanes=[folder for folder in self._lanes(since) if lane.exists(step.lake, folder)],
             taken=taken,
             first_offset=offset,
         )
@@ -125,6 +122,23 @@ class Puller:
     def _until(self, batch: int) -> datetime:
         """Up to where a planned batch reads."""
         return datetime.fromisoformat(self._planned.reads(batch)["until"])
+
+    def _lanes(self, since: datetime) -> Iterator[str]:
+        """The folders of rejects that slices after `since` have left, those of generations before among them."""
+        step = self._step
+        for commit in effective(CommitLog(step.lake, step.spec.table), step.table.version()):
+            entry = commit.entry
+            if entry is None or entry.step != "append" or entry.generation < 0 or entry.batch_id is None:
+                continue
+            planned = PlannedBatches(step.lake, step.lake.checkpoint(step.spec.table, entry.generation))
+            try:
+                until = datetime.fromisoformat(planned.reads(entry.batch_id)["until"])
+            except UnreadableOffsets:  # of an older generation, which somebody has removed
+                return
+            if until <= since:
+                return
+            if entry.rejected:
+                yield lane.folder(step.lake, step.spec.table, entry.run_date, entry.run_id)
 
     def _from_bronze(self) -> tuple[datetime | None, int]:
         """Where a generation without a batch begins: the first at what is kept, later ones at what bronze holds."""
@@ -134,6 +148,8 @@ class Puller:
             return kept, 0
         held = held_offsets(CommitLog(step.lake, step.spec.table), step.table.version(), self._topic, step.start.epoch)
         offset = held[0].pieces[-1][1] if held.get(0) else 0
+        if step.start.kind == "rewind":
+            return step.start.watermark, offset
         newest = step.table.greatest(c.KAFKA_TS)
         return (newest if newest is None or kept is None else min(newest, kept)), offset
 

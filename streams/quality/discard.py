@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from checkpoints import ledger
+from checkpoints.commits import CommitLog
+from checkpoints.effective import taken_back
 from checkpoints.ledger import LedgerEntry
 from checkpoints.positions import app_id
 from schemas import columns as c
@@ -126,11 +128,15 @@ def _before(
     keys, same = step.spec.keys, " AND ".join(f"s.{d.name(key)} = b.{d.name(key)}" for key in step.spec.keys)
     feed = step.table.changes(spark, held.approved + 1, held.version, step.small_batch_rows, versions=True)
     wanted = f"SELECT s.* FROM states s WHERE EXISTS (SELECT 1 FROM bad b WHERE {same})"
+    # A RESTORE takes whole files out and in: its deletions are of rows that nobody deleted.
+    gone = taken_back(CommitLog(step.lake, step.table.name), held.approved + 1, held.version)
+    is_state = f"{CHANGE_TYPE} <> 'update_preimage'"
+    is_state += f" AND {COMMIT_VERSION} NOT IN ({', '.join(map(str, sorted(gone)))})" if gone else ""
     if isinstance(feed.rows, pa.Table):
-        states = driver.sql(f"{wanted} AND {CHANGE_TYPE} <> 'update_preimage'", {"states": feed.rows, "bad": bad})
+        states = driver.sql(f"{wanted} AND {is_state}", {"states": feed.rows, "bad": bad})
     else:
         these = spark.createDataFrame(bad.select(list(keys)))
-        rows = feed.rows.where(f"{CHANGE_TYPE} <> 'update_preimage'").join(these, list(keys), "left_semi")
+        rows = feed.rows.where(is_state).join(these, list(keys), "left_semi")
         states = rows.select(*feed.rows.columns).toArrow()
     if held.approved != CREATED:
         first = bad[keys[0]].combine_chunks().unique()
@@ -152,13 +158,13 @@ def _before(
     )
     good = f"SELECT {by_key}, min(__place) AS __good FROM ({marked}) WHERE NOT __breaks GROUP BY {by_key}"
     joined = f"({marked}) s LEFT JOIN ({good}) b ON {same}"
-    taken_back = f"SELECT {d.names(names, 's')} FROM {joined} WHERE __place < coalesce(__good, 2147483647)"
+    states_back = f"SELECT {d.names(names, 's')} FROM {joined} WHERE __place < coalesce(__good, 2147483647)"
     last = (
         f"SELECT {d.names(names, 's')}, (__good IS NULL OR {CHANGE_TYPE} = 'delete') AS {_GONE} FROM {joined} "
         "WHERE __place = coalesce(__good, 1)"
     )
     instead = driver.sql(last, tables)
-    return driver.sql(taken_back, tables), instead
+    return driver.sql(states_back, tables), instead
 
 
 def _records(discard: Discard, held: Judgement, topic: str) -> pa.Table:

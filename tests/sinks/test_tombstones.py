@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql.types import IntegerType, LongType, StringType, StructField, StructType
 
 from checkpoints.lake import Lake
+from sinks.table import Table
 from sinks.tombstones import Bounds, Tombstones
 from streams.collection import Collection
 
@@ -30,7 +31,8 @@ def deleted(*rows: tuple[str | None, int]) -> pa.Table:
 
 @pytest.fixture
 def tombstones(tmp_path: Path) -> Tombstones:
-    made = Tombstones("silver.people", Lake.at(str(tmp_path)), ["id"])
+    lake = Lake.at(str(tmp_path))
+    made = Tombstones(Table("silver.people", lake), lake, ["id"])
     made.ensure(CHANGES)
     return made
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
+from checkpoints.requests import Author, Rewind
 from schemas.loader import load
 from schemas.settings import BreakerSettings, Settings
 from sinks.errors import IncompatibleTable
+from streams.acts.carry_out import carry_out
 from streams.errors import SchemaFrozen, TooManyRejects
 from streams.graph import Graph
 from tests.support import people
@@ -83,6 +86,36 @@ def test_a_table_that_is_behind_reads_over_the_change_of_columns(
     feeder.feed("bronze.people", change("c", person(2, "Bo", age=7), 11))
     feeder.drive()
     assert rows_of(graph.tables["silver.people"].path, "id", "age") == [(1, None), (2, 7)]
+
+
+@pytest.mark.parametrize("small_batch_rows", [0, 100_000])
+def test_a_rewind_goes_back_over_new_columns_and_they_come_again(
+    small_batch_rows: int, tmp_path: Path, settings: Settings, spark: SparkSession
+) -> None:
+    settings = settings.model_copy(update={"small_batch_rows": small_batch_rows})
+    graph = built(pipeline(tmp_path / "p", "evolve", "evolve", gold=True), settings, spark)
+    feeder = Feeder(spark, graph)
+    feeder.feed_and_drive("bronze.people", change("c", person(1, "Ada"), 10))
+    before = {name: rows_of(graph.tables[name].path) for name in graph.below}
+    at = datetime.now(UTC).isoformat()
+    feeder.feed_and_drive("bronze.people", change("u", person(1, "Ada", age=36), 20))
+    now = {name: rows_of(graph.tables[name].path) for name in graph.below}
+
+    ada = Author(who="ada", host="here", command="sluice test")
+    tables = ("silver.people", "silver.people_history")
+    done = carry_out(graph, spark, settings, Rewind(tables=tables, to=at), ada)
+    again = built(tmp_path / "p", settings, spark)
+    assert {name: [row[:3] for row in rows_of(again.tables[name].path)] for name in before} == {
+        name: [row[:3] for row in rows] for name, rows in before.items()
+    }
+    Feeder(spark, again).drive()
+    assert {name: rows_of(again.tables[name].path) for name in now} == now
+    carry_out(again, spark, settings, Rewind(tables=tables, to=done["undo"]), ada)
+    once_more = built(tmp_path / "p", settings, spark)
+    Feeder(spark, once_more, feeder.next_offset, feeder.next_batch).feed_and_drive(
+        "bronze.people", change("u", person(1, "Ada", age=37), 30)
+    )
+    assert rows_of(once_more.tables["silver.people"].path, "id", "age") == [(1, 37)]
 
 
 def test_a_nested_field_and_names_that_no_column_can_have(

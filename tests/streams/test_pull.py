@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import boto3
@@ -21,14 +24,14 @@ from pyspark.sql import SparkSession
 from checkpoints import failpoints
 from checkpoints.errors import CheckpointLost, UnreadableWatermark, WatermarkStoreFailed
 from checkpoints.journal import Act
-from checkpoints.requests import Author, Backfill, Reset
+from checkpoints.requests import Author, Backfill, Reset, Rewind
 from checkpoints.watermarks import FileWatermarks, SsmWatermarks
 from deploy.embedded.stack import EmbeddedStack
 from schemas.errors import SluiceError
 from schemas.loader import load
 from schemas.settings import Settings, SourceSettings
 from streams.acts.backfill import carry_out_backfill
-from streams.acts.carry_out import carry_out
+from streams.acts.carry_out import carry_out, plan_of
 from streams.audit.table import audit
 from streams.commands.asking import handing_down
 from streams.graph import Graph
@@ -473,6 +476,7 @@ def test_the_pulls_go_on_from_where_a_backfill_ended_if_that_is_asked_for(
     assert drain(graph, spark, given) == 0
     before = items(graph)
     since, until = ((NOON + timedelta(minutes=minutes)).isoformat() for minutes in (10, 20))
+    then = datetime.now(UTC).isoformat()
     for moves, left_at in ((False, 49), (True, 49), (True, 20)):
         request = Backfill(table="bronze.items", source="jdbc", since=since, until=until, move_watermark=moves)
         act, hand_on = Act(author=Author.here(), action=request), handing_down(graph, spark)
@@ -493,6 +497,48 @@ def test_the_pulls_go_on_from_where_a_backfill_ended_if_that_is_asked_for(
     topics = Counter(topic for (topic,) in rows_of(graph.lake.table("bronze.items"), "_topic"))
     assert sorted(topics.values()) == [10, 51]
     assert items(again) == [*before, (900, "late", Decimal("1.10"))]
+    plan = plan_of(again, given, Rewind(to=then)).lines
+    assert [line.split(" ", 6)[-1] for line in plan if "Backfill" in line] == [
+        "is undone with them, and NOT read again: the same command with --again brings it."
+    ]
+
+
+def test_a_rewound_table_is_pulled_again_from_where_it_was_then(
+    graph: Graph, given: Settings, spark: SparkSession, source: psycopg.Connection, tmp_path: Path
+) -> None:
+    for number in range(100):
+        put(source, number, "n", number / 100)
+    put(source, 500, "much too long", 1)  # rejected before the cut, and within what is looked back to
+    drain(graph, spark, given)
+    time.sleep(0.01)
+    cut = datetime.now(UTC)
+    for number in range(100, 350):  # several slices
+        put(source, number, "n", number / 100 + 5)
+    put(source, 501, "much too long", 9)
+    drain(graph, spark, given)
+    before, known = items(graph), {row[0] for row in rows_of(graph.lake.table("bronze.items"), "id")}
+
+    ada, rewind = Author(who="ada", host="here", command="sluice test"), Rewind(to=cut.isoformat())
+    done = carry_out(graph, None, given, rewind, ada)
+    assert (
+        "    3 of its batches are undone; generation 1 pulls public.items again from 2026-03-01 12:01:00.000000"
+        in (done["plan"])
+    )
+    again = Graph.build(load(tmp_path / "pipeline"), given)
+    again.prepare(spark)
+    assert len(items(again)) == 100
+    drain(again, spark, given)
+
+    assert items(again) == before
+    rows = rows_of(again.lake.table("bronze.items"), "id")
+    assert sorted(rows) == sorted((number,) for number in known)
+    assert sorted(json.loads(base64.b64decode(one["value"]))["id"] for one in lanes_of(again)) == [500, 501]
+    assert watermark(again) == NOON + timedelta(minutes=9)
+    assert audit(again.lake, "bronze.items").differences == ()
+
+
+def lanes_of(graph: Graph) -> list[dict[str, Any]]:
+    return lane_records(graph.lake.errors("bronze.items"))
 
 
 def test_dialects_differ_in_names_times_and_addresses() -> None:

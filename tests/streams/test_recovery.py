@@ -15,6 +15,7 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, OffsetSpec
 from deltalake import DeltaTable
 
+from checkpoints import failpoints
 from checkpoints.journal import Journal
 from deploy.embedded.stack import EmbeddedStack
 from tests.support.service import ServiceProcess, is_drained
@@ -51,9 +52,24 @@ def generations(town: Town, query: str) -> list[str]:
     return sorted(one.name for one in Path(town.lake.root, "_checkpoints", query).iterdir())
 
 
-def test_a_lost_checkpoint_is_refused_and_recovered_from_the_ledger(town: Town) -> None:
+def killed_with_a_reject_in_hand(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What there is becomes a batch; the next one is in the lane, and not in the table, when the service dies."""
+    monkeypatch.setenv(failpoints.VARIABLE, "bronze.before_append[bronze.people]=kill@2")
+    town.service.start()
+    town.service.wait_for(is_drained, "all is read")
+    producer = Producer({"bootstrap.servers": town.stack.kafka.bootstrap})
+    producer.produce(town.topics["bronze.people"], value=b"broken", partition=0)
+    assert producer.flush(30) == 0
+    assert town.service.process is not None
+    assert town.service.process.wait(60) == -signal.SIGKILL
+    monkeypatch.delenv(failpoints.VARIABLE)
+
+
+def test_a_lost_checkpoint_is_refused_and_recovered_from_the_ledger(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
     town.live(120)
-    once(town)
+    killed_with_a_reject_in_hand(town, monkeypatch)
     town.live(60)
     shutil.rmtree(Path(town.lake.root, "_checkpoints/bronze.people"))
 
@@ -70,6 +86,27 @@ def test_a_lost_checkpoint_is_refused_and_recovered_from_the_ledger(town: Town) 
     town.sluice("audit")
     town.sluice("verify")
     assert "g1" in generations(town, "bronze.people")
+
+
+def test_a_batch_that_was_cut_short_goes_back_with_its_table(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    town.live(60)
+    once(town)
+    time.sleep(1.1)
+    cut = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    town.live(60)
+    killed_with_a_reject_in_hand(town, monkeypatch)
+    assert "generation 1 reads" in town.sluice("rewind", "--to", cut, "--yes")
+    once(town)
+    town.check()
+    town.sluice("audit")
+
+    # And what was, is again: the records that were rejected then are where they were.
+    [act] = Journal(town.lake).acts()
+    town.sluice("rewind", "--to", f"act:{act.id[:8]}", "--yes")
+    once(town)
+    town.check()
+    town.sluice("audit")
+    town.sluice("verify")
 
 
 def test_a_reset_reads_again_and_writes_nothing_twice(town: Town) -> None:
@@ -142,12 +179,14 @@ def test_brokers_that_do_not_answer_are_told_in_a_sentence(shared: Town) -> None
 
 
 def test_nothing_is_done_without_a_yes(shared: Town) -> None:
-    before = shared.tables()
+    before, root = shared.tables(), Path(shared.lake.root)
+    files = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     assert "Nothing was done." in shared.sluice("checkpoints", "reset", "bronze.people", "--to", "earliest", code=1)
     assert "-> " in shared.sluice("rewind", "--to", "2020-01-01", "--plan")
     assert generations(shared, "bronze.people") == ["g0"]
     assert Journal(shared.lake).acts() == []
     assert shared.tables() == before
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == files
 
 
 def test_a_topic_made_anew_is_refused_though_it_is_longer_and_read_beside_the_old_one(town: Town) -> None:
@@ -185,6 +224,10 @@ def test_a_topic_made_anew_is_refused_though_it_is_longer_and_read_beside_the_ol
     seen = rows_of(town.lake.table("silver.visits"), "visit", "person", "at")
     assert seen == sorted(((one, *row) for one, row in town.visits.items()), key=repr)
     town.sluice("audit")
+    # What was read of the old one can not be read again.
+    lost = town.sluice("rewind", "--tables", "bronze.visits", "--to", "2020-01-01", "--plan", code=1)
+    assert f"{topic}[0] offsets 0-" in lost
+    assert "from before it was made anew" in lost
 
 
 def test_what_retention_took_is_named_and_skipped_only_when_told(town: Town) -> None:
@@ -277,8 +320,9 @@ def test_two_services_at_once_and_one_that_stood_still(town: Town) -> None:
     town.sluice("audit")
 
 
-def test_a_running_service_resets_rewinds_and_replays_when_asked(town: Town) -> None:
+def test_a_running_service_resets_rewinds_and_replays_when_asked(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
     town.live(80)
+    monkeypatch.setenv(failpoints.VARIABLE, "rewind.between_tables=raise@2")
     town.service.start()
     town.service.wait_for(is_drained, "all is read")
     time.sleep(1.5)
@@ -290,8 +334,10 @@ def test_a_running_service_resets_rewinds_and_replays_when_asked(town: Town) -> 
     town.sluice("checkpoints", "reset", "bronze.visits", "--to", "earliest", "--yes")
     town.sluice("replay", "--tables", "silver.people,gold.fact_visits", "--from", "batch:0", "--yes")
     at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(cut))
-    printed = town.sluice("rewind", "--to", at, "--yes")
-    assert "Done: act" in printed
+    # It fails half way, and is brought to its end before anything else is done.
+    assert "It is brought to its end before anything else is written" in town.sluice(
+        "rewind", "--to", at, "--yes", code=1
+    )
     town.live(20)
     town.service.wait_for(is_drained, "all is read again")
     assert town.service.terminate() == 0

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from typer.testing import CliRunner
 
 from checkpoints import ledger
 from checkpoints.requests import Redrive
 from schemas.loader import load
 from schemas.settings import Settings
 from sinks.lanes.reader import LaneReader
+from streams.cli import app
 from streams.errors import NoLane
 from streams.graph import Graph
 from streams.redrive import Redriven, redrive
@@ -127,6 +129,47 @@ def test_what_still_fails_stays_with_its_new_reasons(
     [found] = LaneReader(graph.lake, "bronze.people").cohorts()
     assert (found.rule, found.contract_version, found.open, found.redriven) == ("schema.pattern", "4", 1, 0)
     assert redrive(graph, spark, Redrive(table="bronze.people", rule="schema.maxLength")) == cohort()
+
+
+def test_commands_that_only_look_write_nothing_at_all(
+    graph: Graph,
+    feeder: Feeder,
+    folder: Path,
+    settings: Settings,
+    spark: SparkSession,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    feeder.feed_and_drive("bronze.people", change("c", person(1, LONG), 10), b"{", change("c", person(2, "Bo"), 12))
+    looser = {"name": {"type": ["string", "null"]}, "new": {"type": ["integer", "null"]}}
+    contract = {**people.CONTRACT, "properties": {**people.CONTRACT["properties"], **looser}}
+    (folder / "contracts" / "people.schema.json").write_text(json.dumps(contract))  # a service would add a column
+    (tmp_path / "file.jsonl").write_text(json.dumps(change("c", person(3), 9)))
+    lake = Path(settings.lake)
+
+    class Shared:
+        def __getattr__(self, name: str) -> Any:
+            return (lambda: None) if name == "stop" else getattr(spark, name)
+
+    monkeypatch.setattr("streams.logs.configure", lambda *_: None)
+    monkeypatch.setattr("streams.session.build", lambda _: Shared())
+    before = {path: path.stat().st_mtime_ns for path in lake.rglob("*")}
+    for arguments, code, said in (
+        ("errors redrive --table bronze.people --dry-run", 1, "1 would pass, 1 still fail"),
+        ("errors redrive --table silver.people --dry-run", 0, "0 open records"),
+        ("replay --dry-run", 0, "silver.people takes up again bronze.people@1-1"),
+        ("rewind --tables silver.people --to 2020-01-01 --plan", 0, "silver.people: version 1 -> 0"),
+        ("vacuum --hours 0 --dry-run", 0, "Remove what no version since"),
+        (
+            f"backfill --table bronze.people --source files --path {tmp_path}/*.jsonl --dry-run",
+            0,
+            "1 records in batches",
+        ),
+    ):
+        given = ["--set", f"lake={lake}", "--set", f"pipeline={folder}"]
+        done = CliRunner().invoke(app, [*arguments.split(), *given])
+        assert (done.exit_code, said in " ".join(done.output.split())) == (code, True), (arguments, done.output)
+        assert {path: path.stat().st_mtime_ns for path in lake.rglob("*")} == before, arguments
 
 
 def test_a_dry_run_says_the_same_and_writes_nothing(

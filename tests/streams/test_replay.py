@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,16 +17,17 @@ from checkpoints import failpoints, generations
 from checkpoints.generations import Start
 from checkpoints.journal import Journal
 from checkpoints.ledger import LedgerEntry
-from checkpoints.requests import Author, Replay, Rewind, Vacuum
+from checkpoints.requests import Author, Replay, Request, Requests, Rewind, Vacuum
 from schemas.loader import load
 from schemas.settings import Settings
 from sinks.commit import Commit
 from streams.acts import rewind as rewinding
 from streams.acts.carry_out import carry_out, plan_of
-from streams.acts.errors import FilesGone, NotAnOffset, WouldBreak
+from streams.acts.errors import FilesGone, HalfDone, NotAnOffset, WouldBreak
 from streams.acts.resume import resume
 from streams.acts.vacuum import carry_out_vacuum, plan_vacuum
 from streams.graph import Graph
+from streams.operations import Operations, Turn
 from tests.support import people
 from tests.support.bronze import Feeder, change
 from tests.support.people import person
@@ -155,7 +157,7 @@ def test_a_rewind_that_is_cut_short_goes_on_at_the_next_start(
     for number in range(1, 5):
         rule = f"rewind.between_tables=raise@{number}"
         monkeypatch.setattr(rewinding, "reach", failpoints.from_environment({failpoints.VARIABLE: rule}))
-        with pytest.raises(failpoints.Failpoint):
+        with pytest.raises(HalfDone, match="`sluice journal` says when it is done"):
             rewind(Graph.build(load(people_folder), settings), spark, settings, at)
         monkeypatch.undo()
         assert [act.state for act in Journal(graph.lake).begun()] == ["begun"]
@@ -165,6 +167,105 @@ def test_a_rewind_that_is_cut_short_goes_on_at_the_next_start(
         assert state(again) == then
         drive(Graph.build(load(people_folder), settings), spark)
         assert state(again) == now
+
+
+def test_a_table_goes_back_to_nothing_that_those_above_have_lost(
+    graph: Graph, feeder: Feeder, spark: SparkSession, settings: Settings, people_folder: Path
+) -> None:
+    feed(feeder, 2)
+    then, bronze = state(graph), DeltaTable(graph.lake.table("bronze.people"))
+    kept = bronze.version()
+    feed(feeder, 2, first=2)
+    with_lost = cut_at(graph)
+    bronze.update_incremental()
+    bronze.restore(kept)  # by hand; bronze stays like this
+
+    again = Graph.build(load(people_folder), settings)
+    rewind(again, spark, settings, with_lost)
+    assert state(again)["silver.people"] == then["silver.people"]
+    assert state(again)["gold.dim_person"] == then["gold.dim_person"]
+    drive(again, spark)
+    assert state(again)["silver.people"] == then["silver.people"]
+
+
+def test_what_came_after_a_rewind_goes_when_that_is_rewound(
+    graph: Graph, feeder: Feeder, spark: SparkSession, settings: Settings, people_folder: Path
+) -> None:
+    feed(feeder, 2)
+    then, at = state(graph), cut_at(graph)
+    for number in (8, 9):  # gold is behind
+        feeder.feed("bronze.visits", {"visit": number, "person": 1, "at": "1970-01-09"})
+        feeder.drive(only="silver.visits")
+    ahead = state(graph)
+    assert ahead["gold.fact_visits"] == then["gold.fact_visits"]
+
+    visits = Rewind(tables=("silver.visits",), to=at)
+    done = carry_out(graph, spark, settings, visits, ADA)
+    again = Graph.build(load(people_folder), settings)
+    assert again.tables["gold.fact_visits"].generation() == 0  # it stayed
+    drive(again, spark)
+    assert len(state(again)["gold.fact_visits"]) == 4
+    carry_out(again, spark, settings, visits.model_copy(update={"to": done["undo"]}), ADA)
+    assert state(again) == ahead
+    drive(Graph.build(load(people_folder), settings), spark)
+    assert len(state(again)["gold.fact_visits"]) == 4
+
+
+def test_a_request_that_was_taken_back_is_not_carried_out_and_none_is_twice(
+    graph: Graph, feeder: Feeder, spark: SparkSession, settings: Settings, people_folder: Path
+) -> None:
+    feed(feeder, 2)
+    at = cut_at(graph)
+    feed(feeder, 1, first=2)
+    before = state(graph)
+    requests, action = Requests(graph.lake), Rewind(tables=SILVER, to=at)
+    names = [requests.submit(action, ADA) for _ in range(2)]
+    turns: list[Turn] = []
+    operations = Operations(graph.lake, lambda: pytest.fail("no flow is needed"), spark, settings, turns.append)
+    operations.serve()
+    withdrawn = next(turn for turn in turns if turn.request == names[0])
+    kept = next(turn for turn in turns if turn.request == names[1])
+
+    requests.withdraw(names[0])
+    withdrawn.carry_out(graph, spark, settings, [])
+    assert (state(graph), Journal(graph.lake).acts(), requests.answered(names[0])) == (before, [], None)
+
+    kept.carry_out(graph, spark, settings, [])
+    first = requests.answered(names[1])
+    versions = {name: table.version() for name, table in graph.tables.items()}
+    # Its answer was lost, and with it that it has been carried out.
+    graph.lake.write(
+        f"{graph.lake.root}/_ops/requests/{names[1]}.json",
+        Request(action=action, author=ADA).model_dump_json().encode(),
+    )
+    kept.carry_out(Graph.build(load(people_folder), settings), spark, settings, [])
+    assert {name: table.version() for name, table in graph.tables.items()} == versions
+    [act] = Journal(graph.lake).acts()
+    assert first is not None
+    assert (act.id, act.state, first.result["act"]) == (names[1], "done", names[1][:8])
+
+
+def test_tombstones_go_back_with_their_table_whatever_the_clock_said(
+    graph: Graph, feeder: Feeder, spark: SparkSession, settings: Settings, people_folder: Path
+) -> None:
+    late = change("u", person(99, "late"), 2, DAY)
+    feeder.feed_and_drive("bronze.people", change("c", person(99, "x"), 1, DAY), change("d", None, 3, DAY, {"id": 99}))
+    feeder.feed_and_drive("bronze.people", change("c", person(1, "y"), 4, DAY))
+    at = cut_at(graph)
+    feeder.feed_and_drive("bronze.people", change("d", None, 5, DAY, {"id": 1}))
+    # The clock was an hour ahead while the first deletion was kept.
+    for file in Path(graph.lake.tombstones("silver.people"), "_delta_log").glob("*[12].json"):
+        file.write_text(
+            re.sub(r'"timestamp":(\d+)', lambda found: f'"timestamp":{int(found[1]) + 3_600_000}', file.read_text())
+        )
+    rewind(graph, spark, settings, at)
+    again = Graph.build(load(people_folder), settings)
+    feed_again = Feeder(spark, again, feeder.next_offset, feeder.next_batch)
+    feed_again.feed_and_drive("bronze.people", late)
+    assert rows_of(again.lake.table("silver.people"), "id", "name") == []
+    late_too = change("u", person(1, "late"), 4, DAY)
+    feed_again.feed_and_drive("bronze.people", late_too)
+    assert rows_of(again.lake.table("silver.people"), "id", "name") == []
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,6 +58,17 @@ def test_a_table_keeps_its_records_as_long_as_its_spec_says_else_the_setting(lak
     assert ages(lake, "silver.people") == [3, 0]
     assert [(one.table, one.records, one.open) for one in gone] == [(TABLE, 1, 0), ("silver.people", 3, 3)]
     assert expired(lake, TABLE) == {"r8": 1}
+
+
+def test_what_a_rewind_has_moved_aside_is_let_go_as_well(lake: Lake, pipeline: Pipeline) -> None:
+    fill(lake, TABLE, 3, 8)
+    fill(lake, "silver.visits", 3)
+    shutil.move(Path(lake.root, "_errors"), Path(lake.root, "_rewound", "act"))
+    for _ in range(2):
+        assert expire_lanes(lake, pipeline, Settings(lane_retention_days=7), TODAY) == []
+        left = sorted(Path(lake.root, "_rewound").rglob("run_id=*"))
+        assert [path.name for path in left] == ["run_id=r3", "run_id=r3"]
+        assert expired(lake, TABLE) == {"r8": 1}
 
 
 def test_without_a_setting_records_are_kept_for_ever(lake: Lake, pipeline: Pipeline) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
+from checkpoints.journal import Journal
 from checkpoints.lake import Lake
 from deploy.embedded.stack import EmbeddedStack
 from tests.support import people
@@ -114,8 +115,12 @@ def test_contracts_change_records_come_back_and_batches_are_held_while_traffic_r
     with traffic:
         contract(folder, "2", note={"type": "string"})
         service.wait_for(lambda _: any(one["event"] == "contract taken up" for one in service.events()), "taken up")
-        first = service.command("errors", "redrive", "--table", "bronze.visits", "--rule", "schema.maxLength")
+        cohort = ("errors", "redrive", "--table", "bronze.visits", "--rule", "schema.maxLength")
+        refused = service.command(*cohort)
+        first = service.command(*cohort, "--yes", "--who", "ada")
         again = service.command("errors", "redrive", "--table", "bronze.visits")
+    assert (refused.returncode, "Nothing was done." in refused.stderr) == (1, True), refused.stderr
+    assert "open records of bronze.visits again, and append those that pass:" in refused.stdout
     assert "still fail; 0 had gone through before." in first.stdout, (first.stdout, first.stderr)
     assert "0 passed, 0 still fail" in again.stdout, (again.stdout, again.stderr)
     assert (first.returncode, again.returncode) == (0, 0)
@@ -145,11 +150,23 @@ def test_contracts_change_records_come_back_and_batches_are_held_while_traffic_r
     assert code == 503
     assert "paused: bronze.visits: 60 of the 61 records of batch" in body
     assert len(lane_records(errors)) == before
-    admitted = service.command("errors", "admit", "--table", "bronze.visits")
-    assert (admitted.returncode, admitted.stdout.strip()) == (0, "bronze.visits goes on."), admitted.stderr
+    dry = service.command("errors", "admit", "--table", "bronze.visits", "--dry-run")
+    assert (dry.returncode, "bronze.visits: 60 of the 61 records of batch" in dry.stdout) == (0, True), dry.stderr
+    assert "paused: bronze.visits" in get(service, "/readyz")[1]
+    admitted = service.command("errors", "admit", "--table", "bronze.visits", "--yes", "--who", "bob")
+    assert (admitted.returncode, admitted.stdout.splitlines()[-1]) == (0, "bronze.visits goes on."), admitted.stderr
     service.wait_for(lambda status: is_drained(status) and status["silver.visits"]["rows"] == len(traffic.truth), "on")
     assert len(lane_records(errors)) == before + 60
     assert service.command("errors", "admit", "--table", "bronze.visits").returncode == 1
+
+    acts = Journal(lake).acts()
+    assert [(act.action.action, act.state, act.author.who) for act in acts] == [
+        ("redrive", "done", "ada"),
+        ("redrive", "done", acts[1].author.who),
+        ("admit", "done", "bob"),
+    ]
+    assert acts[0].before["version"] < acts[0].after["version"]
+    assert "60 of the 61 records" in acts[2].after["held"]
 
     audit = service.command("audit")
     assert audit.returncode == 0, audit.stdout + audit.stderr

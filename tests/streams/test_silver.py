@@ -139,7 +139,7 @@ def test_what_is_later_than_its_tombstone_is_looked_up_in_bronze(engine: str, fe
             object.__setattr__(one, "small_batch_rows", 0)
     gone = [change("c", person(1, "ada"), 1), change("d", None, 5, before=person(1)), change("c", person(2), 6)]
     feed_all(feeder, [gone], in_memory=True)
-    tombstones = Tombstones("silver.people", graph.lake, step.spec.keys)
+    tombstones = Tombstones(step.table, graph.lake, step.spec.keys)
     assert tombstones.collect(datetime(2030, 1, 1, tzinfo=UTC)) == 1
     late = [change("u", person(1, "late"), 3), change("c", person(3, "never deleted"), 2)]
     late += [change("u", person(2, "older"), 4), change("c", person(4, "new"), 9)]

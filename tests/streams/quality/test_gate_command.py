@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,11 @@ import pytest
 from pyspark.sql import SparkSession
 from typer.testing import CliRunner, Result
 
+from checkpoints.requests import Author, Rewind
 from schemas.loader import load
 from schemas.settings import Settings
 from sinks.lanes.reader import LaneReader
+from streams.acts.carry_out import carry_out
 from streams.cli import app
 from streams.graph import Graph
 from streams.verify.run import Asked, verify_tables
@@ -183,3 +187,39 @@ def test_what_can_not_be_decided_is_said(town: Town, command: Command) -> None:
     assert open_.exit_code == 1
     assert "The gate of silver.visits holds nothing back: gold may read all up to version 1." in open_.output
     assert command("release", "silver.visits").exit_code == 2
+
+
+@pytest.mark.parametrize("decision", ["release", "discard"])
+def test_a_decision_that_is_rewound_has_to_be_made_again(decision: str, town: Town, command: Command) -> None:
+    town.visits(visit(1, 7), visit(2, 8, hour=2))
+    town.visits(visit(1, 100), visit(4, 7, hour=5))
+    held = town.everything()
+    time.sleep(0.01)
+    before = datetime.now(UTC).isoformat()
+    assert command(decision, "silver.visits", "--why", "by mistake", "--yes").exit_code == 0
+    decided = town.everything()
+    assert decided != held
+
+    ada = Author(who="ada", host="here", command="sluice test")
+
+    def rewind(to: str) -> str:
+        done = carry_out(town.graph, None, town.settings, Rewind(tables=("silver.visits",), to=to), ada)
+        town.restart()
+        assert town.feeder is not None
+        town.feeder.drive()
+        return str(done["undo"])
+
+    undo = rewind(before)
+    assert town.everything() == held
+    rewind(undo)
+    assert town.everything() == decided
+    rewind(before)
+    town.visits(visit(5, 9, hour=6))
+    with_new = {**held, "silver.visits": sorted([*held["silver.visits"], (5, 9)])}
+    assert town.everything() == with_new
+    shown = command("show")
+    assert (shown.exit_code, "visit=1" in shown.output) == (1, True)
+    assert command("discard", "silver.visits", "--why", "no such person", "--yes").exit_code == 0
+    assert town.everything()["gold.fact_visits"] == [(1, 7), (2, 8), (4, 7), (5, 9)]
+    town.restart()
+    town.assert_equal_to_a_rebuild()
