@@ -163,7 +163,7 @@ def test_commands_that_only_look_write_nothing_at_all(
         (
             f"backfill --table bronze.people --source files --path {tmp_path}/*.jsonl --dry-run",
             0,
-            "1 records in batches",
+            "in batches of 100,000",
         ),
     ):
         given = ["--set", f"lake={lake}", "--set", f"pipeline={folder}"]

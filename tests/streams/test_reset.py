@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -20,7 +21,7 @@ from pyspark.sql import SparkSession
 
 from checkpoints import failpoints
 from checkpoints.errors import CheckpointLost, LedgerCutShort, TopicRecreated
-from checkpoints.journal import Journal
+from checkpoints.journal import Act, Journal
 from checkpoints.planned_batches import PlannedBatches
 from checkpoints.requests import Author, Reset
 from deploy.embedded.stack import EmbeddedStack
@@ -95,7 +96,8 @@ class Query:
     def retain_from(self, offset: int) -> None:
         """Retention takes what is before."""
         place = TopicPartition(self.topic, 0, offset)
-        AdminClient({"bootstrap.servers": self.kafka}).delete_records([place])[place].result()
+        admin = AdminClient({"bootstrap.servers": self.kafka})  # a temporary one would be destroyed under its request
+        admin.delete_records([place])[place].result(30)
 
     def set_topic(self, values: dict[str, str]) -> None:
         entries = [
@@ -103,7 +105,7 @@ class Query:
         ]
         resource = ConfigResource(ConfigResource.Type.TOPIC, self.topic, incremental_configs=entries)
         admin = AdminClient({"bootstrap.servers": self.kafka})
-        admin.incremental_alter_configs([resource])[resource].result()
+        admin.incremental_alter_configs([resource])[resource].result(30)
 
     def headroom(self, now: datetime) -> tuple[float | None, float | None]:
         """The hours until retention may take what is read next, and those that it has in all, as metrics say."""
@@ -210,7 +212,7 @@ def test_the_lane_of_a_batch_that_was_never_finished_is_judged_again(
     assert "is moved aside: it is judged again" in query.reset("ledger")
     query.drain()
     assert query.held() == list(range(6))
-    assert list(Path(query.step.lake.root, "_rewound/unfinished/bronze/visits").glob("dt=*/run_id=*/*.json"))
+    assert list(Path(query.step.lake.root, "_rewound").glob("*/bronze/visits/dt=*/run_id=*/*.json"))
 
 
 def test_a_checkpoint_that_is_lost_while_it_reads_again_goes_on_where_it_was(query: Query) -> None:
@@ -295,11 +297,13 @@ def test_offsets_that_lie_beyond_the_topic_are_of_another_one(query: Query) -> N
     query.drain()
     query.lose(0)  # and with it the id of the topic
     admin = AdminClient({"bootstrap.servers": query.kafka})
-    admin.delete_topics([query.topic])[query.topic].result()
-    while query.topic in admin.list_topics(timeout=5).topics:
-        pass
+    admin.delete_topics([query.topic])[query.topic].result(30)
+    for _ in range(150):
+        if query.topic not in admin.list_topics(timeout=5).topics:
+            break
+        time.sleep(0.2)
 
-    admin.create_topics([NewTopic(query.topic, 1)])[query.topic].result()
+    admin.create_topics([NewTopic(query.topic, 1)])[query.topic].result(30)
     query.values = []
     query.produce(*visits(0, 4))
     with pytest.raises(TopicRecreated, match="was read up to 9 and ends at 4"):
@@ -317,17 +321,18 @@ def test_a_reset_that_was_done_and_not_told_is_not_done_again(query: Query, monk
     query.produce(*visits(0, 3))
     query.drain()
     query.produce(*visits(3, 6))
-    author, request = Author.here("ada"), Reset(table=TABLE, to="latest")
+    request = Reset(table=TABLE, to="latest")
+    asked = Act(author=ADA, action=request)
     with monkeypatch.context() as patched:
         patched.setattr(Journal, "done", dies)
         with pytest.raises(SystemExit):
-            carry_out(query.graph, None, query.settings, request, author)
+            carry_out(query.graph, None, query.settings, request, ADA, asked)
 
     # Meanwhile there is more, which nobody has agreed to leave out.
     query.produce(*visits(6, 9))
     query.start()
     assert not resume(query.graph)
-    assert carry_out(query.graph, None, query.settings, request, author)["done"]
+    assert carry_out(query.graph, None, query.settings, request, ADA, asked)["done"]
     query.start()
     assert query.step.generation == 1
     query.drain()
