@@ -138,13 +138,11 @@ def test_commands_that_only_look_write_nothing_at_all(
     settings: Settings,
     spark: SparkSession,
     monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
 ) -> None:
     feeder.feed_and_drive("bronze.people", change("c", person(1, LONG), 10), b"{", change("c", person(2, "Bo"), 12))
     looser = {"name": {"type": ["string", "null"]}, "new": {"type": ["integer", "null"]}}
     contract = {**people.CONTRACT, "properties": {**people.CONTRACT["properties"], **looser}}
     (folder / "contracts" / "people.schema.json").write_text(json.dumps(contract))  # a service would add a column
-    (tmp_path / "file.jsonl").write_text(json.dumps(change("c", person(3), 9)))
     lake = Path(settings.lake)
 
     class Shared:
@@ -160,11 +158,6 @@ def test_commands_that_only_look_write_nothing_at_all(
         ("replay --dry-run", 0, "silver.people takes up again bronze.people@1-1"),
         ("rewind --tables silver.people --to 2020-01-01 --plan", 0, "silver.people: version 1 -> 0"),
         ("vacuum --hours 0 --dry-run", 0, "Remove what no version since"),
-        (
-            f"backfill --table bronze.people --source files --path {tmp_path}/*.jsonl --dry-run",
-            0,
-            "1 records in batches",
-        ),
     ):
         given = ["--set", f"lake={lake}", "--set", f"pipeline={folder}"]
         done = CliRunner().invoke(app, [*arguments.split(), *given])
