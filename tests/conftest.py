@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as examples
 from pyspark.sql import SparkSession
 
 from deploy import jars
 from schemas.settings import Settings, SparkSettings
 from streams import session
 
+examples.register_profile("sluice", deadline=None)  # how long an example takes is the machine's affair
+examples.load_profile("sluice")
 os.environ.setdefault("TZ", "America/New_York")  # a zone with daylight saving: results must not depend on it
 
 

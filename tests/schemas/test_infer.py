@@ -167,7 +167,7 @@ LEAVES = (
 JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.dictionaries(NAMES, JSON, max_size=4), min_size=1, max_size=5))
 def test_whatever_the_samples_are_they_keep_to_their_contract(records: list[dict[str, Any]]) -> None:
     schema = infer(records).schema
@@ -175,7 +175,7 @@ def test_whatever_the_samples_are_they_keep_to_their_contract(records: list[dict
     assert all(check.is_valid(record) for record in records)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.dictionaries(NAMES, JSON, min_size=1, max_size=4), min_size=1, max_size=4))
 def test_whatever_the_samples_are_a_table_can_hold_their_contract(
     tmp_path_factory: pytest.TempPathFactory, records: list[dict[str, Any]]
@@ -320,7 +320,7 @@ def test_a_record_of_an_older_writer_is_completed_to_the_contract() -> None:
     assert (completed["qty"], completed["huge"], completed["pair"], completed["tags"]) == (7, "1250", "AP8=", [])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     amount=st.integers(-(10**18) + 1, 10**18 - 1),
     day=st.integers(-719_162, 2_932_896),

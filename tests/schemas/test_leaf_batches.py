@@ -30,7 +30,7 @@ texts = st.one_of(dates, stamps, numbers, st.text(max_size=5))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.simpleString())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(values=st.lists(st.one_of(texts, st.none()), min_size=1, max_size=3))
 def test_what_a_batch_takes_is_what_each_text_gives(kind: DataType, values: list[str | None]) -> None:
     at_once = from_texts(values, kind, arrow_type(kind))

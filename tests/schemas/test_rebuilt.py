@@ -130,7 +130,7 @@ def columns(by: Judge, *records: bytes) -> tuple[list[Any], list[Any], list[Any]
     return tuple(verdicts.field(name).to_pylist() for name in ("violations", "payload", "rescued"))  # type: ignore[return-value]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(record=RECORD)
 def test_what_was_accepted_is_accepted_again_and_becomes_the_same(things: Judge, record: dict[str, Any]) -> None:
     [violations], [payload], [rescued] = columns(things, json.dumps(record).encode())

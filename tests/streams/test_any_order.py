@@ -234,7 +234,7 @@ COLUMN_ENDED_LATE = ([_OLD, _TRUNCATE, _PARTIAL], [[_OLD, _PARTIAL], [_TRUNCATE]
 """A truncate that comes late ends a column of a row that it leaves, to which no other change comes."""
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(delivery=deliveries(), collects=st.booleans())
 @example(delivery=COLUMN_ENDED_LATE, collects=False)
 @example(delivery=COLUMN_ENDED_LATE, collects=True)
@@ -249,7 +249,7 @@ def test_current_rows_in_any_order(
     assert current_rows(step) == change_model.current(events, COLUMNS)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(delivery=deliveries())
 def test_history_and_versions_in_any_order(
     delivery: tuple[list[Event], list[list[Event]]], tmp_path_factory: pytest.TempPathFactory
@@ -262,7 +262,7 @@ def test_history_and_versions_in_any_order(
     assert version_rows(step, InDriver()) == change_model.versions(events, COLUMNS)
 
 
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(delivery=deliveries())
 @example(delivery=COLUMN_ENDED_LATE)
 def test_spark_comes_to_the_same(

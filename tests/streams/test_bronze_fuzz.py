@@ -74,7 +74,7 @@ records = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(records, min_size=1, max_size=30))
 def test_each_record_has_one_fate_and_what_is_accepted_is_kept_to_the_last_digit(batch: list[bytes | None]) -> None:
     verdicts = JUDGE(pa.array(batch, pa.binary())).to_pylist()
@@ -155,7 +155,7 @@ def feeder(silver_feeder: Feeder) -> Feeder:
     return silver_feeder
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(batch=st.lists(records, min_size=1, max_size=80))
 def test_bronze_lane_and_drops_together_hold_every_record_once(
     batch: list[bytes | None], feeder: Feeder, silver_graph: Graph

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.reconcile.sides import Ranges
@@ -30,7 +30,6 @@ def joined(row: tuple[object, ...]) -> str:
 _TYPES = (pa.string(), pa.int64(), pa.string(), pa.binary())
 
 
-@settings(deadline=None)
 @given(_ROWS)
 def test_a_row_is_read_back_from_its_text(row: tuple[str | None, int | None, str | None, bytes | None]) -> None:
     name, number, other, raw = row

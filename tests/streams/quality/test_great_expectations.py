@@ -156,7 +156,7 @@ def test_each_rule_says_what_great_expectations_says(
         hold_against(ours, *expectations(given_rows, said))
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=ROWS, said=st.lists(st.sampled_from(CASES), min_size=1, max_size=5))
 def test_so_it_does_of_any_rows(
     rows: list[tuple[float | None, float | None, str | None]], said: list[Given], expectations: Run
