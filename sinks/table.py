@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Schema
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.types import StructField, StructType
+from pyspark.sql.types import ArrayType, DataType, MapType, StructField, StructType
 
 from checkpoints import ledger, positions
 from checkpoints.failpoints import reach
@@ -334,5 +334,20 @@ def _properties(schema: StructType) -> dict[str, str]:
 
 
 def delta_schema(schema: StructType) -> Schema:
-    """Columns of Spark as Delta's."""
-    return Schema.from_json(schema.json())
+    """Columns of Spark as Delta's; whatever is in them may be null.
+
+    Spark writes each element as one that may be null, also where the table says that none is: DataFusion, which reads
+    for the driver, then refuses the file.
+    """
+    return Schema.from_json(_nullable(schema).json())
+
+
+def _nullable(kind: DataType) -> DataType:
+    match kind:
+        case ArrayType():
+            return ArrayType(_nullable(kind.elementType))
+        case MapType():
+            return MapType(kind.keyType, _nullable(kind.valueType))
+        case StructType():
+            return StructType([StructField(one.name, _nullable(one.dataType)) for one in kind.fields])
+    return kind

@@ -84,6 +84,19 @@ def test_append(chosen: str, table: Table, spark: SparkSession) -> None:
     assert rows_of(table.path, "at")[0][0].microsecond == 123456
 
 
+def test_what_spark_wrote_is_read_by_the_driver_though_no_element_is_ever_null(
+    chosen: str, spark: SparkSession, tmp_path: Path
+) -> None:
+    rows = spark.sql("SELECT 1L AS id, array('a') AS names, named_struct('of', array(1L)) AS deep, map('k', 1) AS by")
+    assert not rows.schema["names"].dataType.containsNull  # type: ignore[attr-defined]
+    table = Table("silver.lists", Lake.at(str(tmp_path)))
+    table.ensure(rows.schema, [], additive=False)
+    engine.append(table, rows.toArrow() if chosen == "driver" else rows, Commit({"q": 0}, entry(inserted=1)))
+    found = table.to_arrow(["id", "names", "deep"]).to_pylist()
+    assert found == [{"id": 1, "names": ["a"], "deep": {"of": [1]}}]
+    table.ensure(rows.schema, [], additive=False)  # it fits
+
+
 def test_merge_and_its_feed(chosen: str, table: Table, spark: SparkSession) -> None:
     engine.append(
         table,
