@@ -129,9 +129,9 @@ def from_environment(environment: Mapping[str, str]) -> Callable[[str, str], Non
     chance = random.Random(environment.get(SEED, "0"))  # noqa: S311 - which place fails is no secret
 
     def reached(place: str, table: str = "") -> None:
-        for rule in rules:
-            if rule.place == place and rule.holds(table, chance):
-                _act(rule)
+        # All of them count, before one of them raises.
+        for rule in [rule for rule in rules if rule.place == place and rule.holds(table, chance)]:
+            _act(rule)
 
     return reached
 

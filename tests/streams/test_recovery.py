@@ -264,9 +264,9 @@ def test_partitions_that_are_added_are_read_from_their_beginning(town: Town) -> 
     once(town)
     topic = town.topics["bronze.visits"]
     admin = AdminClient({"bootstrap.servers": town.stack.kafka.bootstrap})
-    producer = Producer({"bootstrap.servers": town.stack.kafka.bootstrap})
     for partition in (3, 4):
         admin.create_partitions([NewPartitions(topic, partition + 1)])[topic].result()
+        producer = Producer({"bootstrap.servers": town.stack.kafka.bootstrap})  # one that knows of them
         producer.produce(topic, value=b'{"visit": 900, "person": 1, "at": "2026-01-05 00:00:00"}', partition=partition)
         assert producer.flush(30) == 0
         if partition == 4:  # a reset names the offsets of the partitions that there are

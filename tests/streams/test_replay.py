@@ -222,27 +222,30 @@ def test_a_request_that_was_taken_back_is_not_carried_out_and_none_is_twice(
     names = [requests.submit(action, ADA) for _ in range(2)]
     turns: list[Turn] = []
     operations = Operations(graph.lake, lambda: pytest.fail("no flow is needed"), spark, settings, turns.append)
-    operations.serve()
-    withdrawn = next(turn for turn in turns if turn.request == names[0])
-    kept = next(turn for turn in turns if turn.request == names[1])
+    operations.serve()  # one after the other: the second waits until the first one is answered or gone
+    [withdrawn] = turns
 
-    requests.withdraw(names[0])
+    requests.withdraw(withdrawn.request)
     withdrawn.carry_out(graph, spark, settings, [])
-    assert (state(graph), Journal(graph.lake).acts(), requests.answered(names[0])) == (before, [], None)
+    assert (state(graph), Journal(graph.lake).acts(), requests.answered(withdrawn.request)) == (before, [], None)
 
+    operations.serve()
+    kept = turns[1]
+    names.remove(withdrawn.request)
+    assert [kept.request] == names
     kept.carry_out(graph, spark, settings, [])
-    first = requests.answered(names[1])
+    first = requests.answered(kept.request)
     versions = {name: table.version() for name, table in graph.tables.items()}
     # Its answer was lost, and with it that it has been carried out.
     graph.lake.write(
-        f"{graph.lake.root}/_ops/requests/{names[1]}.json",
+        f"{graph.lake.root}/_ops/requests/{kept.request}.json",
         Request(action=action, author=ADA).model_dump_json().encode(),
     )
     kept.carry_out(Graph.build(load(people_folder), settings), spark, settings, [])
     assert {name: table.version() for name, table in graph.tables.items()} == versions
     [act] = Journal(graph.lake).acts()
     assert first is not None
-    assert (act.id, act.state, first.result["act"]) == (names[1], "done", names[1][:8])
+    assert (act.id, act.state, first.result["act"]) == (kept.request, "done", kept.request[:8])
 
 
 def test_tombstones_go_back_with_their_table_whatever_the_clock_said(

@@ -178,6 +178,7 @@ def test_rules_hold_for_their_table_their_time_and_their_chance() -> None:
     assert hits("table.after_commit=raise@3") == [3]
     assert hits("table.after_commit[t.b]=raise@3") == []
     assert hits("table.before_commit=raise") == []
+    assert hits("table.after_commit=raise@2;table.after_commit=raise@3") == [2, 3]
     some = hits("table.after_commit=raise@0.5")
     assert 0 < len(some) < 20
     assert some == hits("table.after_commit=raise@0.5")
