@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -95,7 +96,8 @@ class Query:
     def retain_from(self, offset: int) -> None:
         """Retention takes what is before."""
         place = TopicPartition(self.topic, 0, offset)
-        AdminClient({"bootstrap.servers": self.kafka}).delete_records([place])[place].result()
+        admin = AdminClient({"bootstrap.servers": self.kafka})  # a temporary one would be destroyed under its request
+        admin.delete_records([place])[place].result(30)
 
     def set_topic(self, values: dict[str, str]) -> None:
         entries = [
@@ -103,7 +105,7 @@ class Query:
         ]
         resource = ConfigResource(ConfigResource.Type.TOPIC, self.topic, incremental_configs=entries)
         admin = AdminClient({"bootstrap.servers": self.kafka})
-        admin.incremental_alter_configs([resource])[resource].result()
+        admin.incremental_alter_configs([resource])[resource].result(30)
 
     def headroom(self, now: datetime) -> tuple[float | None, float | None]:
         """The hours until retention may take what is read next, and those that it has in all, as metrics say."""
@@ -295,11 +297,13 @@ def test_offsets_that_lie_beyond_the_topic_are_of_another_one(query: Query) -> N
     query.drain()
     query.lose(0)  # and with it the id of the topic
     admin = AdminClient({"bootstrap.servers": query.kafka})
-    admin.delete_topics([query.topic])[query.topic].result()
-    while query.topic in admin.list_topics(timeout=5).topics:
-        pass
+    admin.delete_topics([query.topic])[query.topic].result(30)
+    for _ in range(150):
+        if query.topic not in admin.list_topics(timeout=5).topics:
+            break
+        time.sleep(0.2)
 
-    admin.create_topics([NewTopic(query.topic, 1)])[query.topic].result()
+    admin.create_topics([NewTopic(query.topic, 1)])[query.topic].result(30)
     query.values = []
     query.produce(*visits(0, 4))
     with pytest.raises(TopicRecreated, match="was read up to 9 and ends at 4"):
