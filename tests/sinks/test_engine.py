@@ -238,7 +238,7 @@ def test_a_log_of_years_is_kept_whichever_engine_writes_its_checkpoints(
     properties = {"delta.checkpointInterval": "2"} | ({"delta.enableExpiredLogCleanup": "true"} if cleans else {})
     DeltaTable(table.path).alter.set_table_properties(properties)
     for number in range(6):
-        engine.append(table, taken(frame(spark, row(number, "a", 1)), engine_name), Commit({}, entry()))
+        engine.append(table, taken(frame(spark, row(number, "a", 1)), engine_name), Commit({"q": number}, entry()))
         for file in Path(table.path, "_delta_log").iterdir():
             os.utime(file, (0, 0))
     kept = sorted(int(file.stem) for file in Path(table.path, "_delta_log").glob("0*.json"))
