@@ -32,7 +32,7 @@ def stack() -> Iterator[EmbeddedStack]:
 
 
 def test_a_few_rounds_lose_and_double_nothing(stack: EmbeddedStack, service_jars: Path, tmp_path: Path) -> None:
-    faults = ["take over", "kill Connect", "kill", "full disk"]
+    faults = ["take over", "kill Connect", "rewind cut short", "lose a checkpoint", "kill", "full disk"]
     report = Torture(stack, tmp_path, service_jars, seed=11).run(len(faults), faults)
 
     text = text_of(report)
