@@ -440,6 +440,7 @@ def test_a_driver_that_is_missing_is_named(
     for dialect, jar in (("snowflake", "snowflake-jdbc"), ("redshift", "redshift-jdbc42")):
         given = pulled.with_database(settings, stack.postgres.dsn, dialect=dialect)
         graph = Graph.build(load(pulled.write(tmp_path / dialect)), given)
+        graph.prepare(spark)
         with pytest.raises(DriverMissing, match=jar):
             drain(graph, spark, given)
 
