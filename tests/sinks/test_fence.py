@@ -140,14 +140,14 @@ def test_a_table_is_fenced_from_its_first_commit(tmp_path: Path) -> None:
     results = Results(Lake(lake, 2))
     results.ensure()
     changes = StructType([*SCHEMA.fields, StructField("_sequence", LongType())])
-    Tombstones("bronze.t", Lake(lake, 2), ["a"]).ensure(changes)
+    Tombstones(holder(lake, 2), Lake(lake, 2), ["a"]).ensure(changes)
 
     with pytest.raises(LeaseLost):
         holder(lake, 1).writer()
     with pytest.raises(LeaseLost):
         Results(Lake(lake, 1)).table.writer()
     with pytest.raises(LeaseLost):
-        Tombstones("bronze.t", Lake(lake, 1), ["a"]).bury(pa.table({"a": [1], "_sequence": [1]}), NOW)
+        Tombstones(holder(lake, 1), Lake(lake, 1), ["a"]).bury(pa.table({"a": [1], "_sequence": [1]}), NOW)
     assert not holder(lake, 2).raise_fence([APP], NOW)
 
 
