@@ -23,7 +23,7 @@ from streams.graph import Graph
 from streams.sources import Brokers
 from streams.status import status_of
 
-WAIT_SECONDS = 240.0
+WAIT_SECONDS = 400.0
 
 
 @dataclass
