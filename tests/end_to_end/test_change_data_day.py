@@ -34,7 +34,7 @@ from tests.support.scripted_day import ACCOUNT, LARGE, TABLES, Key, Source, Span
 from tests.support.service import ServiceProcess, is_drained
 from tests.support.tables import lane_records
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1_200)]
+pytestmark = pytest.mark.stack
 
 CAPTURE = Capture(
     TABLES,

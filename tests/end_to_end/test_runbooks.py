@@ -149,7 +149,7 @@ def test_the_service_is_started_looked_at_stopped_and_started_again(
             town.service.kill()
         else:
             town.service.process.send_signal(end)
-        assert town.service.process.wait(120) == (0 if end == signal.SIGTERM else -9)
+        assert town.service.process.wait(240) == (0 if end == signal.SIGTERM else -9)
         town.live(10)
     once(town)
     town.check()

@@ -61,7 +61,7 @@ def killed_with_a_reject_in_hand(town: Town, monkeypatch: pytest.MonkeyPatch) ->
     producer.produce(town.topics["bronze.people"], value=b"broken", partition=0)
     assert producer.flush(30) == 0
     assert town.service.process is not None
-    assert town.service.process.wait(60) == -signal.SIGKILL
+    assert town.service.process.wait(240) == -signal.SIGKILL
     monkeypatch.delenv(failpoints.VARIABLE)
 
 
@@ -312,7 +312,7 @@ def test_two_services_at_once_and_one_that_stood_still(town: Town) -> None:
     second.wait_for(is_drained, "the second one has read all")
     town.live(40)
     os.killpg(town.service.process.pid, signal.SIGCONT)  # type: ignore[union-attr]
-    assert town.service.process.wait(60) == 1  # type: ignore[union-attr]
+    assert town.service.process.wait(240) == 1  # type: ignore[union-attr]
     assert any(one["event"] == "lease lost" for one in town.service.events())
     second.wait_for(is_drained, "the second one goes on")
     assert second.terminate() == 0

@@ -63,7 +63,7 @@ def test_who_renews_too_late_learns_that_another_has_it(given: Settings, monkeyp
 def test_who_is_killed_as_it_renews_leaves_it_to_the_next(given: Settings) -> None:
     environment = {**os.environ, failpoints.VARIABLE: "lease.before_renewal=kill@2"}
     holder = subprocess.Popen([sys.executable, "-c", HOLDER, given.lake], env=environment, start_new_session=True)
-    assert holder.wait(60) == -9
+    assert holder.wait(240) == -9
 
     taken = Lease.take(Lake.at(given.lake), "sluice run", 600)
 

@@ -57,7 +57,7 @@ def kill_jvm(town: Town, chance: random.Random) -> str:
     for child in psutil.Process(town.service.process.pid).children(recursive=True):
         if child.name() == "java":
             child.kill()
-    town.service.process.wait(60)
+    town.service.process.wait(240)
     return "its JVM was killed"
 
 
@@ -84,7 +84,7 @@ def take_over(town: Town, chance: random.Random) -> str:
     town.service.start()
     town.service.wait_for(lambda _: b"service started" in town.service.log.read_bytes(), "the second one starts")
     os.killpg(old.process.pid, signal.SIGCONT)
-    code = old.process.wait(120)
+    code = old.process.wait(240)
     if code != 1:
         raise AssertionError(f"a service that had lost its lease ended with {code}")
     return "another took over, the first woke up"
