@@ -66,8 +66,10 @@ def main(arguments: Sequence[str]) -> int:
         if second.returncode:
             raise WrongResult("the second run", f"it ended with {second.returncode}")
         read = int(json.loads(printed)["read"])
-        if read != chosen.rows - half:
-            raise WrongResult("the second run", f"it read {read:,} rows, and {chosen.rows - half:,} were left")
+        left = chosen.rows - half
+        # Killed behind a batch's commit and before its checkpoint's, it meets that one batch again, and passes over it.
+        if read not in (left, left + chosen.batch_rows):
+            raise WrongResult("the second run", f"it read {read:,} rows, and {left:,} were left")
         peak = sum(usage.peak_bytes.values()) / 1e6
         console.print(f"gone on     {read:,} rows in {seconds:.1f} s ({read / seconds:,.0f} rows/s, with the start)")
         console.print(f"used        {usage.cpu_seconds:.0f} CPU s, at most {peak:,.0f} MB in all")
