@@ -58,17 +58,13 @@ def test_a_few_rounds_on_s3_lose_and_double_nothing(stack: EmbeddedStack, servic
 def test_it_dies_between_any_two_effects_and_comes_back(
     stack: EmbeddedStack, service_jars: Path, tmp_path: Path
 ) -> None:
-    """Each run finds what the one before left, and dies at another place; around commits it is Spark's MERGE."""
+    """Each run finds what the one before left, and dies at another place."""
     town = Town(stack, tmp_path, service_jars, "places")
-    settings = town.service.settings
     for place in PLACES:
         town.live(25)
-        is_sparks = place.startswith("table.")
-        town.service.settings = {**settings, "small_batch_rows": "0"} if is_sparks else settings
         with pytest.MonkeyPatch.context() as patch:
-            patch.setenv(failpoints.VARIABLE, f"{place}{'[silver.people]' if is_sparks else ''}=kill")
+            patch.setenv(failpoints.VARIABLE, f"{place}=kill")
             assert town.service.run_to_end("--once") == -9, f"{place} was not reached"
-    town.service.settings = settings
     assert town.service.run_to_end("--once") == 0, town.service.log.read_text()[-2000:]
     town.check()
     town.sluice("audit")
