@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from checkpoints.commits import CommitLog, LogCommit
-from checkpoints.effective import effective, held_offsets, only_in
+from checkpoints.effective import effective, held_offsets, is_batch, only_in
 from checkpoints.errors import UnreadableOffsets
 from checkpoints.generations import Start, pieces
 from checkpoints.planned_batches import PlannedBatches
@@ -73,7 +73,7 @@ def _watermark(step: BronzeStep, version: int) -> datetime | None:
     """How far a pulled table had read its source; None where it had not, or where that is not known any more."""
     for commit in effective(CommitLog(step.lake, step.spec.table), version):
         entry = commit.entry
-        if entry is None or entry.step != "append" or entry.generation < 0 or entry.batch_id is None:
+        if not is_batch(entry) or entry.batch_id is None:
             continue
         checkpoint = step.lake.checkpoint(step.spec.table, entry.generation)
         try:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pyspark.sql import SparkSession
 
 from checkpoints.commits import CommitLog
-from checkpoints.effective import effective, held_offsets
+from checkpoints.effective import effective, held_offsets, is_batch
 from checkpoints.errors import UnreadableOffsets
 from checkpoints.failpoints import reach
 from checkpoints.lake import Lake
@@ -128,7 +128,7 @@ class Puller:
         step = self._step
         for commit in effective(CommitLog(step.lake, step.spec.table), step.table.version()):
             entry = commit.entry
-            if entry is None or entry.step != "append" or entry.generation < 0 or entry.batch_id is None:
+            if not is_batch(entry) or entry.batch_id is None:
                 continue
             planned = PlannedBatches(step.lake, step.lake.checkpoint(step.spec.table, entry.generation))
             try:
