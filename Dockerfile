@@ -51,6 +51,9 @@ COPY --from=dependencies /opt/sluice /opt/sluice
 RUN --mount=type=bind,from=application,source=/wheels,target=/wheels \
     /opt/sluice/bin/pip install --no-cache-dir --no-index --no-deps /wheels/*.whl
 
+# What Spark loads at each start, as one file that the JVM maps.
+RUN cd /tmp && /opt/sluice/bin/python -m streams.class_archive /opt/sluice-jars/service
+
 ENV PATH=/opt/sluice/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

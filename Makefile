@@ -2,12 +2,13 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench torture lint setup jars s3-jars lock clean check-python check-java check-maven
+.PHONY: help demo test bench torture lint setup jars s3-jars classes lock clean check-python check-java check-maven
 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 BUILD := $(or $(SLUICE_BUILD_DIR),build)
+CLASSES := $(BUILD)/jars/service/classes.jsa
 # The first one that is new enough; `make PYTHON=/path/to/python` chooses another.
 PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
@@ -19,13 +20,13 @@ help: ## Show this list
 demo: check-python check-java check-maven setup jars ## Run Kafka, PostgreSQL, Debezium and the service, with live traffic (ARGS="--seconds 60")
 	@$(BIN)/sluice demo $(ARGS)
 
-test: check-python check-java check-maven setup jars ## Run the tests (ARGS="tests/deploy -k kafka")
+test: check-python check-java check-maven setup classes ## Run the tests (ARGS="tests/deploy -k kafka")
 	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile)
 
-bench: check-python check-java check-maven setup jars ## Measure (ARGS="contract --events 100000"; without ARGS it lists what there is)
+bench: check-python check-java check-maven setup classes ## Measure (ARGS="contract --events 100000"; without ARGS it lists what there is)
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-torture: check-python check-java check-maven setup jars ## Break it at random and look for what is lost (ROUNDS=20 SEED=1)
+torture: check-python check-java check-maven setup classes ## Break it at random and look for what is lost (ROUNDS=20 SEED=1)
 	@$(BIN)/python -m tests.torture --rounds $(or $(ROUNDS),20) --seed $(or $(SEED),1) $(ARGS)
 
 lint: setup ## Check style, format and types
@@ -37,6 +38,11 @@ setup: $(STAMP) ## Install the pinned Python packages into .venv
 
 jars: check-java check-maven $(STAMP) ## Fetch the pinned jars into build/jars
 	@$(BIN)/python -m deploy.jars service embedded > /dev/null
+
+classes: jars $(CLASSES) ## Archive the classes that Spark loads, for faster starts
+
+$(CLASSES): $(STAMP) | jars
+	@$(BIN)/python -m streams.class_archive $(@D) > /dev/null
 
 s3-jars: check-java check-maven $(STAMP) ## Fetch and build the jars that a lake on S3 needs beside them (needs a JDK)
 	@$(BIN)/python -m deploy.jars s3 > /dev/null

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from pyspark import SparkConf, SparkContext
 from pyspark.errors import PySparkRuntimeError
@@ -14,6 +15,12 @@ from checkpoints import s3
 from schemas.errors import SluiceError
 from schemas.settings import Settings
 from streams import jvm_logs
+
+# On few cores, the threads that G1 runs beside the program are paid for by it. A JVM in which any thread ran out of
+# memory is in no known state: the service ends with it, and is started again.
+JAVA_OPTIONS: Final = "-XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError"
+CLASSES: Final = "classes.jsa"
+"""The file among the jars that `streams.class_archive` writes."""
 
 _DEFAULTS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -28,9 +35,7 @@ _DEFAULTS = {
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.execution.arrow.maxRecordsPerBatch": "10000",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
-    # On few cores, the threads that G1 runs beside the program are paid for by it. A JVM in which any thread ran out of
-    # memory is in no known state: the service ends with it, and is started again.
-    "spark.driver.extraJavaOptions": "-XX:+UseParallelGC -XX:+ExitOnOutOfMemoryError",
+    "spark.driver.extraJavaOptions": JAVA_OPTIONS,
 }
 
 
@@ -77,6 +82,10 @@ def build(settings: Settings, app_name: str = "sluice") -> SparkSession:
     for options in ("spark.driver.extraJavaOptions", "spark.executor.extraJavaOptions"):
         # A driver of a database reads a time that has no zone in the JVM's own.
         conf.set(options, f"-Duser.timezone=UTC {conf.get(options, '')}".strip())
+    classes = settings.jars_dir.expanduser().resolve() / CLASSES
+    if classes.is_file():
+        options = conf.get("spark.driver.extraJavaOptions", "")
+        conf.set("spark.driver.extraJavaOptions", f'{options} -XX:SharedArchiveFile="{classes}"')
     context = SparkContext.getOrCreate(conf) if SparkContext._active_spark_context else _new_context(conf)
     return SparkSession(context)
 

@@ -16,6 +16,8 @@ from streams import session
 
 examples.register_profile("sluice", deadline=None)  # how long an example takes is the machine's affair
 examples.load_profile("sluice")
+# A JVM that ends after a minute is better off without the compiler that is for hours.
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
 os.environ.setdefault("TZ", "America/New_York")  # a zone with daylight saving: results must not depend on it
 
 

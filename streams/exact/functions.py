@@ -80,6 +80,8 @@ def constant(text: str, kind: DataType) -> Told:
         return Told(f"DATE '{text}'", kind)
     if isinstance(kind, TimestampType) and _MOMENT.fullmatch(text):
         return Told(f"TIMESTAMPTZ '{text}+00'", kind)
+    if isinstance(kind, TimestampType) and _DAY.fullmatch(text):
+        return Told(f"TIMESTAMPTZ '{text} 00:00:00+00'", kind)
     raise OnlySpark
 
 

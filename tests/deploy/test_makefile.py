@@ -60,4 +60,17 @@ def test_what_is_there_is_not_mentioned(checkout: Path) -> None:
 
 def test_help_lists_the_targets(checkout: Path) -> None:
     listed = [line.split()[1] for line in make(checkout, "help").stdout.splitlines()]
-    assert listed == ["help", "demo", "test", "bench", "torture", "lint", "setup", "jars", "s3-jars", "lock", "clean"]
+    assert listed == [
+        "help",
+        "demo",
+        "test",
+        "bench",
+        "torture",
+        "lint",
+        "setup",
+        "jars",
+        "classes",
+        "s3-jars",
+        "lock",
+        "clean",
+    ]

@@ -169,6 +169,7 @@ ALWAYS = [
     "small BETWEEN 1 AND 100",
     "day >= DATE '2026-01-10'",
     "at < coalesce(at, TIMESTAMP '9999-12-31 23:59:59.999999')",
+    "at >= TIMESTAMP '2024-02-03' AND at < coalesce(at, TIMESTAMP '9999-01-01')",
     "day BETWEEN DATE '2026-01-10' AND to_date(at)",
     "year(day)",
     "quarter(day)",
