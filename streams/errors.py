@@ -45,3 +45,13 @@ class SchemaFrozen(Held):
             f"{', '.join(f'`{name}`' for name in fields)}, in {batch}. Nothing of the batch was written. "
             "Add them to the contract, or choose another `schema_change`."
         )
+
+
+class RegistryUnavailable(SluiceError):
+    """The schema registry does not say which schemas there are: nothing can be decoded, and nothing is at fault."""
+
+    def __init__(self, url: str, why: str) -> None:
+        self.url, self.why = url, why
+        super().__init__(
+            f"The schema registry at {url} {why}. The query waits and asks again; no record is rejected for it."
+        )

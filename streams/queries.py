@@ -19,11 +19,10 @@ from schemas.settings import Settings
 from streams import logs
 from streams.backoff import Backoff
 from streams.bronze import BatchOutcome, BronzeStep
-from streams.errors import Held
+from streams.errors import Held, RegistryUnavailable
 from streams.explain import explain
 from streams.handover import Handover
 from streams.metrics import Metrics
-from streams.registry import RegistryUnavailable
 from streams.sources import Brokers, kafka_stream
 from streams.starts import check_topic
 

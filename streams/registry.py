@@ -3,40 +3,24 @@
 from __future__ import annotations
 
 import json
-import ssl
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
-
-import httpx2
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient, SchemaRegistryError
-from confluent_kafka.schema_registry.common.schema_registry_client import _SchemaCache
+from typing import TYPE_CHECKING, Final
 
 from schemas.avro.names import inlined
-from schemas.errors import InvalidSettings, SluiceError
+from schemas.errors import InvalidSettings
 from schemas.pipeline import Pipeline
 from schemas.settings import RegistrySettings, Settings
+
+if TYPE_CHECKING:
+    from confluent_kafka.schema_registry import Schema
 
 MOST_UNKNOWN: Final = 100
 """Ids of one batch that the registry may not have before it is asked for no more of them: bytes that are no Avro name a
 new id with each record, and a batch has time for some requests, not for hundreds of thousands."""
 
 _LARGEST_ID: Final = 2**31 - 1
-_NOT_THERE: Final = (40401, 40402, 40403)  # subject, version, schema
-_REFUSED: Final = (401, 403)
-_RETRIES: Final = 1  # the query itself goes on asking
-_RETRY_MS: Final = 200
-
-
-class RegistryUnavailable(SluiceError):
-    """The schema registry does not say which schemas there are: nothing can be decoded, and nothing is at fault."""
-
-    def __init__(self, url: str, why: str) -> None:
-        self.url, self.why = url, why
-        super().__init__(
-            f"The schema registry at {url} {why}. The query waits and asks again; no record is rejected for it."
-        )
 
 
 @dataclass(frozen=True)
@@ -47,19 +31,6 @@ class _Answer:
     is_final: bool
 
 
-class _NoCache(_SchemaCache):
-    """The client's own cache is left empty, since ours remembers also what is not there.
-
-    It keys by a hash of the whole schema, which confluent-kafka 2.16.0 fails to take where its metadata has tags.
-    """
-
-    def set_schema(self, *_: Any) -> None:
-        """Forget it."""
-
-    def set_registered_schema(self, *_: Any) -> None:
-        """Forget it."""
-
-
 class SchemaRegistry:
     """The schemas of one registry; safe to share between queries. Raises InvalidSettings where it can not be asked.
 
@@ -68,8 +39,11 @@ class SchemaRegistry:
     """
 
     def __init__(self, settings: RegistrySettings) -> None:
-        self.url = _required_url(settings)
-        self._client = _client(settings, self.url)
+        # Half a second of imports, which a pipeline without Avro need not wait for.
+        from streams.registry_client import RegistryClient
+
+        self._client = RegistryClient(settings)
+        self.url = self._client.url
         self._known: dict[int, str | None] = {}
         self._lock = threading.Lock()
 
@@ -107,7 +81,7 @@ class SchemaRegistry:
         return found
 
     def _fetched(self, number: int) -> _Answer:
-        schema = self._ask(lambda: self._client.get_schema(number))
+        schema = self._client.schema(number)
         if schema is None:
             return _Answer(None, is_final=False)
         if schema.schema_type != "AVRO":
@@ -131,32 +105,12 @@ class SchemaRegistry:
             if (subject, version) in found:
                 continue
             found[subject, version] = ""  # so that a circle comes to an end
-            one = self._ask(lambda of=subject, at=version: self._client.get_version(of, at, True))  # type: ignore[misc]
+            one = self._client.version(subject, version)
             if one is None or self._references(one.schema, found) is None:
                 return None
             del found[subject, version]
             found[subject, version] = one.schema.schema_str or ""
         return found
-
-    def _ask(self, question: Callable[[], Any]) -> Any:
-        """The answer, None for one of "there is no such"; raises RegistryUnavailable for any other failure."""
-        try:
-            return question()
-        except SchemaRegistryError as error:
-            status, code = error.http_status_code, error.error_code
-            if status == 404 and code in _NOT_THERE:
-                return None
-            if status in _REFUSED:
-                why = f"refuses the credentials (HTTP {status}); correct `registry.username` and `registry.password`"
-                raise RegistryUnavailable(self.url, why) from None
-            hint = ", as a schema registry does not; check `registry.url`" if status == 404 else ""
-            raise RegistryUnavailable(self.url, f"answers with HTTP {status}{hint}") from None
-        except httpx2.TimeoutException:
-            raise RegistryUnavailable(self.url, "does not answer in time") from None
-        except (httpx2.HTTPError, OSError) as error:
-            raise RegistryUnavailable(self.url, f"can not be reached ({_reason(error)})") from None
-        except (ValueError, TypeError, KeyError, AttributeError):
-            raise RegistryUnavailable(self.url, "answers, but not as a schema registry does") from None
 
 
 def registry_for(pipeline: Pipeline, settings: Settings) -> SchemaRegistry | None:
@@ -173,50 +127,3 @@ def registry_for(pipeline: Pipeline, settings: Settings) -> SchemaRegistry | Non
             [f"registry.url: It is not set, and {tables} can not be decoded without the schema registry. Set it."]
         )
     return SchemaRegistry(settings.registry)
-
-
-def _required_url(settings: RegistrySettings) -> str:
-    if settings.url is None:
-        raise InvalidSettings(["registry.url: It is not set. Set it to the URL of the schema registry."])
-    return settings.url
-
-
-def _client(settings: RegistrySettings, url: str) -> SchemaRegistryClient:
-    if (settings.username is None) != (settings.password is None):
-        raise InvalidSettings(["registry.username, registry.password: One is set without the other. Set both."])
-    if settings.ssl_key_location is not None and settings.ssl_certificate_location is None:
-        raise InvalidSettings(
-            ["registry.ssl_key_location: It is the key of no certificate. Set `registry.ssl_certificate_location`."]
-        )
-    options: dict[str, Any] = {
-        "url": url,
-        "timeout": settings.timeout_seconds,
-        "max.retries": _RETRIES,
-        "retries.wait.ms": _RETRY_MS,
-    }
-    if settings.username is not None and settings.password is not None:
-        options["basic.auth.user.info"] = f"{settings.username}:{settings.password.get_secret_value()}"
-    for name in ("ssl_ca_location", "ssl_certificate_location", "ssl_key_location"):
-        if (path := getattr(settings, name)) is not None:
-            if not path.is_file():
-                raise InvalidSettings([f"registry.{name}: There is no file {path}. Name one that exists."])
-            options[name.replace("_", ".")] = str(path)
-    try:
-        client = SchemaRegistryClient(options)
-    except (ssl.SSLError, OSError):
-        raise InvalidSettings(
-            ["registry.ssl_*: The files hold no certificate or key that can be used. They have to be PEM files."]
-        ) from None
-    client._cache = _NoCache()  # type: ignore[no-untyped-call]
-    return client
-
-
-def _reason(error: BaseException) -> str:
-    """The system's own word for it, such as `Connection refused`, without addresses or headers."""
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message}"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return type(error).__name__

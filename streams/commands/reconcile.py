@@ -15,8 +15,6 @@ from streams.commands.common import DONE, FAILED, ConfigOption, SetOption, count
 from streams.errors_report import UnknownTable
 from streams.reconcile.errors import NotReconciled
 from streams.reconcile.report import Reconciliation
-from streams.reconcile.run import reconcile_tables, reconciled_tables
-from streams.reconcile.table import Limits
 
 
 @reporting
@@ -44,10 +42,16 @@ def reconcile_command(
     again until what was on its way has arrived. May run beside the service. The exit code is 1 where there is any
     difference, or a source can not be reached; keys are named with the columns that differ, values never.
     """
+    # With PostgreSQL's driver, which no other command is to wait for.
+    from streams.reconcile.run import reconcile_tables, reconciled_tables
+    from streams.reconcile.table import Limits
+
     settings = settings_of(config, set_)
     pipeline = load(settings.pipeline)
     limits = Limits(wait_seconds=wait, most_keys=most_keys, shown=keys, sample=sample)
-    found = list(reconcile_tables(pipeline, _names(pipeline, table), settings, limits, time.sleep))
+    found = list(
+        reconcile_tables(pipeline, _names(pipeline, table, reconciled_tables(pipeline)), settings, limits, time.sleep)
+    )
     if as_json:
         typer.echo(json.dumps([one.to_json() for one in found], indent=2))
     else:
@@ -55,8 +59,7 @@ def reconcile_command(
     return FAILED if any(one.count or one.problem for one in found) else DONE
 
 
-def _names(pipeline: Pipeline, table: str | None) -> list[str]:
-    names = reconciled_tables(pipeline)
+def _names(pipeline: Pipeline, table: str | None, names: list[str]) -> list[str]:
     if table is None and names:
         return names
     if table is not None and table in names:

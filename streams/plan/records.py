@@ -30,8 +30,9 @@ from sinks.lanes.positions import Positions, held_in
 from sinks.lanes.reader import REDRIVEN, LaneReader, rules_of
 from sinks.recent_rows import recent_rows
 from sinks.table import Table
+from streams.errors import RegistryUnavailable
 from streams.plan.counts import Counts, RecordPlan
-from streams.registry import RegistryUnavailable, SchemaRegistry
+from streams.registry import SchemaRegistry
 
 FROZEN: Final = "schema_change.freeze"
 """Not a rule that rejects: under `schema_change: freeze` a field that the contract does not name stops the query."""

@@ -17,8 +17,8 @@ from checkpoints import ledger
 from deploy.embedded.registry import EmbeddedRegistry
 from schemas.loader import load
 from schemas.settings import RegistrySettings, Settings
+from streams.errors import RegistryUnavailable
 from streams.graph import Graph
-from streams.registry import RegistryUnavailable
 from tests.support.avro import body, confluent, field, record
 from tests.support.avro_pipeline import CLICK_V1, CLICK_V2, CLICK_V3, ORDER, READING, write
 from tests.support.bronze import Feeder

@@ -25,9 +25,10 @@ from schemas.avro.wire import Unreadable, read_confluent, schema_id
 from schemas.errors import InvalidSettings
 from schemas.loader import load
 from schemas.settings import RegistrySettings, Settings
+from streams.errors import RegistryUnavailable
 from streams.graph import Graph
 from streams.redaction import redact
-from streams.registry import MOST_UNKNOWN, RegistryUnavailable, SchemaRegistry, registry_for
+from streams.registry import MOST_UNKNOWN, SchemaRegistry, registry_for
 from tests.schemas.folders import changed, write
 
 
