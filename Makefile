@@ -21,7 +21,7 @@ demo: check-python check-java check-maven setup jars ## Run Kafka, PostgreSQL, D
 	@$(BIN)/sluice demo $(ARGS)
 
 test: check-python check-java check-maven setup classes ## Run the tests (ARGS="tests/deploy -k kafka")
-	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile)
+	@$(BIN)/python -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile --no-loadscope-reorder)
 
 bench: check-python check-java check-maven setup classes ## Measure (ARGS="contract --events 100000"; without ARGS it lists what there is)
 	@$(BIN)/python -m tests.bench $(ARGS)

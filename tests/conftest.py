@@ -16,9 +16,15 @@ from streams import session
 
 examples.register_profile("sluice", deadline=None)  # how long an example takes is the machine's affair
 examples.load_profile("sluice")
-# A JVM that ends after a minute is better off without the compiler that is for hours.
-os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1")
+# A JVM that ends after a minute is better off without the compiler that is for hours. Java gives one that has the other
+# alone little room for code: full, it throws away what it compiles next.
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m")
 os.environ.setdefault("TZ", "America/New_York")  # a zone with daylight saving: results must not depend on it
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that take longest come first: at the end, no process waits for another one's."""
+    items.sort(key=lambda item: item.get_closest_marker("stack") is None)
 
 
 @pytest.fixture(scope="session")

@@ -142,7 +142,8 @@ def test_it_ends_with_its_jvm_that_is_out_of_memory_and_nothing_is_lost(
     right = spec.read_text()
     greedy = "try_to_timestamp(concat(at, substr(repeat('x', CAST(person * 30000 AS INT)), 1, 0)))"
     spec.write_text(right.replace("try_to_timestamp(at)", f'"{greedy}"'))
-    service.settings = {**service.settings, "small_batch_rows": "0", "spark.driver_memory": "1g"}
+    settings = service.settings
+    service.settings = {**settings, "small_batch_rows": "0", "spark.driver_memory": "1g"}
     service.start()
     service.wait_for(is_drained, "all is read")
     visits(stack, 8, person=66_000)  # 2 GB of x
@@ -152,6 +153,7 @@ def test_it_ends_with_its_jvm_that_is_out_of_memory_and_nothing_is_lost(
     assert '"the JVM ended"' in service.log.read_text()  # pyspark prints a stack of its own beside it
 
     spec.write_text(right)
+    service.settings = settings
     assert service.run_to_end("--once") == 0
     lake = Lake.at(service.settings["lake"])
     bronze = rows_of(lake.table("bronze.visits"), "_offset", "visit")
