@@ -12,7 +12,7 @@ from pyarrow import fs
 from checkpoints import s3
 from checkpoints.errors import LakeNotWritable, UnknownStore
 
-_GENERATION = re.compile(r"^g(\d+)$")
+_GENERATION = re.compile(r"^g(-?\d+)$")
 
 
 def filesystem_of(path: str) -> tuple[fs.FileSystem, str]:
@@ -75,10 +75,13 @@ class Lake:
 
     def generation(self, query: str) -> int:
         """The newest generation of a query's checkpoint; 0 where there is none yet."""
+        return max((number for number in self.generations(query) if number >= 0), default=0)
+
+    def generations(self, query: str) -> list[int]:
+        """The numbers of all generations that have a checkpoint: those of a query, and below 0 those of backfills."""
         filesystem, path = self.filesystem(f"{self.root}/_checkpoints/{query}")
         found = filesystem.get_file_info(fs.FileSelector(path, allow_not_found=True))
-        numbers = [int(match[1]) for info in found if (match := _GENERATION.match(info.base_name))]
-        return max(numbers, default=0)
+        return sorted(int(match[1]) for info in found if (match := _GENERATION.match(info.base_name)))
 
     def filesystem(self, path: str) -> tuple[fs.FileSystem, str]:
         """The file system of a path below this lake, and the path as that file system names it."""

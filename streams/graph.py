@@ -35,7 +35,7 @@ from streams.refresh import RefreshStep
 from streams.registry import registry_for
 from streams.silver import ChangeStep
 from streams.starts import check_query, check_table
-from streams.steps import REPLAY, Step, all_there_is, pending
+from streams.steps import REDRIVE, REPLAY, Step, all_there_is, pending
 from streams.versions import VersionsStep
 
 log = logs.get(__name__)
@@ -178,7 +178,9 @@ class Graph:
     def _positions(self, name: str) -> list[str]:
         """The names of the positions that Spark's commits to a table move."""
         if name in self.bronze:
-            return [self.bronze[name].app]
+            # A backfill's too: it may go on where it was cut short, long after.
+            numbers = sorted({self.bronze[name].generation, *self.lake.generations(name)})
+            return [app_id(name, label, number) for number in numbers for label in ("append", REDRIVE)]
         step, generation = self.below[name], self.tables[name].generation()
         sources = [self.tables[one].source_name() for one in self.pipeline.upstreams(name) if self.tables[one].exists]
         return [app_id(source, label, generation) for source in sources for label in (step.label, REPLAY)]

@@ -30,9 +30,8 @@ from streams.graph import Graph
 from streams.judged import Judged, hold
 from streams.outcomes import Stamp, outcomes_of, verdict_columns
 from streams.silver import ChangeStep
-from streams.steps import entry_for
+from streams.steps import REDRIVE, entry_for
 
-STEP: Final = "redrive"
 _CHUNK_BYTES: Final = 64 << 20
 _RECORDS_AT_ONCE: Final = 50_000
 _PLACE: Final = [c.TOPIC, c.PARTITION, c.OFFSET]
@@ -123,9 +122,9 @@ class BronzeRedrive:
 
     def _redrive(self, spark: SparkSession, chunk: pa.Table, found: Redriven, now: datetime) -> Redriven:
         step = self.step
-        app = app_id(step.spec.table, STEP, step.generation)
+        app = app_id(step.spec.table, REDRIVE, step.generation)
         number = (step.table.position(app) or 0) + 1
-        stamp = Stamp(ledger.run_id(step.spec.table, STEP, step.generation, number), now, step.start.epoch)
+        stamp = Stamp(ledger.run_id(step.spec.table, REDRIVE, step.generation, number), now, step.start.epoch)
         records = as_kafka(spark, chunk)
         # 2
         step.learner.begin()
@@ -201,9 +200,9 @@ class ChangeRedrive:
 
     def _redrive(self, spark: SparkSession, chunk: pa.Table, found: Redriven, now: datetime) -> Redriven:
         step, table = self.step, self.step.table
-        app = app_id(step.upstream.source_name(), STEP, table.generation())
+        app = app_id(step.upstream.source_name(), REDRIVE, table.generation())
         number = (table.position(app) or 0) + 1
-        run_id = ledger.run_id(step.spec.table, STEP, table.generation(), number)
+        run_id = ledger.run_id(step.spec.table, REDRIVE, table.generation(), number)
         places = spark.createDataFrame(chunk.select(["topic", "partition", "offset"])).toDF(*_PLACE)
         rows = step.upstream.read(spark).where(Positions.of(chunk.to_batches()).predicate())
         changes = step.changes(rows.join(F.broadcast(places), _PLACE, "left_semi")).where(~F.col(TRUNCATED))

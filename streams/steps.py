@@ -18,6 +18,7 @@ from sinks.table import Table
 from streams.handover import Handover
 
 REPLAY = "replay"
+REDRIVE = "redrive"
 
 CREATED = 0
 """The version that creates a table and holds no rows: where a table that has consumed nothing stands."""

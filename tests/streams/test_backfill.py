@@ -339,6 +339,24 @@ def test_a_backfill_that_is_killed_goes_on(stack: EmbeddedStack, service_jars: P
 
 
 @pytest.mark.stack
+def test_a_batch_that_spark_wrote_before_a_kill_is_not_written_again(
+    stack: EmbeddedStack, service_jars: Path, tmp_path: Path
+) -> None:
+    """Who goes on raises the fence, under which Spark's positions have another name: the backfill's are taken along."""
+    town = Town(stack, tmp_path, service_jars, "large")
+    town.service.settings = {**town.service.settings, "small_batch_rows": "0"}
+    path = write_lines(tmp_path / "old.jsonl", [visit(n, n % 7) for n in range(300)])
+    command = ["backfill", "--table", "bronze.visits", "--source", "files", "--path", path, "--batch-rows", "100"]
+
+    assert town.service.command(*command, "--yes", failpoints="bronze.after_append=kill@2").returncode == -9
+    assert len(rows_of(town.lake.table("bronze.visits"), "_offset")) == 200
+    town.sluice(*command, "--yes")
+
+    assert rows_of(town.lake.table("bronze.visits"), "_offset") == sorted(((n,) for n in range(300)), key=repr)
+    town.sluice("audit")
+
+
+@pytest.mark.stack
 def test_a_running_service_brings_history_in_beside_its_queries(
     stack: EmbeddedStack, service_jars: Path, tmp_path: Path
 ) -> None:
