@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
             raise WrongResult("the second run", f"it ended with {second.returncode}")
         read = int(json.loads(printed)["read"])
         left = chosen.rows - half
-        # A batch that it meets again, killed behind its commit and before its checkpoint's, is passed over, not counted.
+        # A batch whose commit came before the kill, and its note after, is passed over and not counted.
         if read != left:
             raise WrongResult("the second run", f"it read {read:,} rows, and {left:,} were left")
         peak = sum(usage.peak_bytes.values()) / 1e6
