@@ -88,9 +88,11 @@ def test_a_table_that_is_behind_reads_over_the_change_of_columns(
     assert rows_of(graph.tables["silver.people"].path, "id", "age") == [(1, None), (2, 7)]
 
 
+@pytest.mark.parametrize("small_batch_rows", [0, 100_000])
 def test_a_rewind_goes_back_over_new_columns_and_they_come_again(
-    tmp_path: Path, settings: Settings, spark: SparkSession
+    small_batch_rows: int, tmp_path: Path, settings: Settings, spark: SparkSession
 ) -> None:
+    settings = settings.model_copy(update={"small_batch_rows": small_batch_rows})
     graph = built(pipeline(tmp_path / "p", "evolve", "evolve", gold=True), settings, spark)
     feeder = Feeder(spark, graph)
     feeder.feed_and_drive("bronze.people", change("c", person(1, "Ada"), 10))

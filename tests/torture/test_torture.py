@@ -45,7 +45,7 @@ def test_a_few_rounds_lose_and_double_nothing(stack: EmbeddedStack, service_jars
 
 def test_a_few_rounds_on_s3_lose_and_double_nothing(stack: EmbeddedStack, service_jars: Path, tmp_path: Path) -> None:
     jars.resolve("s3")
-    faults = ["bad S3", "take over"]
+    faults = ["bad S3", "take over", "bad S3"]
     with moto() as store:
         report = Torture(stack, tmp_path, service_jars, seed=12, store=store).run(len(faults), faults)
         met = store.weather()
