@@ -51,10 +51,13 @@ class Town:
     root: str = ""
     """Where the lake is, if not in the folder."""
     store: Moto | None = None
+    more: dict[str, str] = field(default_factory=dict)
+    """Settings of its services beside those that every town has."""
     people: dict[int, tuple[str | None, str | None]] = field(default_factory=dict)
     history: dict[int, list[tuple[datetime, str | None]]] = field(default_factory=dict)
     visits: dict[int, tuple[int, datetime]] = field(default_factory=dict)
     lsn: int = 0
+    backfills: int = 0
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)
@@ -89,8 +92,14 @@ class Town:
             "lease_seconds": "6",
             "spark.driver_memory": "1g",
             "spark.shuffle_partitions": "2",
+            **self.more,
         }
         return ServiceProcess(settings, self.folder / log)
+
+    def set(self, name: str, value: str) -> None:
+        """Change a setting: of every service and command that starts from now on."""
+        self.more[name] = value
+        self.service.settings = {**self.service.settings, name: value}
 
     @property
     def lake(self) -> Lake:

@@ -14,11 +14,11 @@ from pathlib import Path
 from deploy import build_folder, jars
 from deploy.embedded.stack import EmbeddedStack
 from tests.support.moto import moto
-from tests.torture.run import Report, Torture
+from tests.torture.faults import FAULTS
+from tests.torture.run import ENGINES, Report, Torture
 
 
 def text_of(report: Report) -> str:
-    recoveries = sorted(report.recoveries)
     lines = [
         f"# Torture, seed {report.seed}, the lake on {report.lake}",
         "",
@@ -35,9 +35,10 @@ def text_of(report: Report) -> str:
         f"| duplicated | {len(report.doubled)} |",
         f"| wrong | {len(report.wrong)} |",
     ]
-    if recoveries:
-        spread = f"{recoveries[0]:.1f} / {statistics.median(recoveries):.1f} / {recoveries[-1]:.1f} s"
-        lines.append(f"| from the end to the first new rows, with the start: least / median / most | {spread} |")
+    for engine, recoveries in sorted(report.recoveries.items()):
+        spread = f"{min(recoveries):.1f} / {statistics.median(recoveries):.1f} / {max(recoveries):.1f} s"
+        what = f"from the end to the first new rows, with the start, by {engine}: least / median / most"
+        lines.append(f"| {what} of {len(recoveries)} | {spread} |")
     lines += [f"- {one}" for one in (*report.lost, *report.doubled, *report.wrong)]
     return "\n".join(lines) + "\n"
 
@@ -48,14 +49,22 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the town and of the faults")
     parser.add_argument("--only", help="these faults alone, by name, with commas")
     parser.add_argument("--store", choices=["files", "s3"], default="files", help="where the lake lies; s3 is moto's")
+    parser.add_argument(
+        "--engines",
+        default=",".join(ENGINES),
+        help=f"who commits, drawn anew in each round: some of {', '.join(ENGINES)}, with commas",
+    )
     given = parser.parse_args()
+    engines = given.engines.split(",")
+    if unknown := [*({*engines} - {*ENGINES}), *({*(given.only or "kill").split(",")} - {*FAULTS})]:
+        parser.error(f"there is no {', '.join(unknown)}: faults are {', '.join(FAULTS)}; engines {', '.join(ENGINES)}")
     with ExitStack() as held:
         folder = held.enter_context(tempfile.TemporaryDirectory(prefix="sluice-torture-"))
         stack = held.enter_context(EmbeddedStack(tables=[]))
         store = held.enter_context(moto()) if given.store == "s3" else None
         if store is not None:
             jars.resolve("s3")
-        torture = Torture(stack, Path(folder), jars.resolve("service"), given.seed, store=store)
+        torture = Torture(stack, Path(folder), jars.resolve("service"), given.seed, store=store, engines=engines)
         report = torture.run(given.rounds, given.only.split(",") if given.only else None)
     text = text_of(report)
     place = build_folder() / "torture" / f"{given.store}-{given.seed}.md"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 from pyarrow import fs
 
 from tests.support.service import is_drained
 from tests.support.town import Town
+
+_IN_A_BACKFILL = ["backfill.before_batch", "bronze.before_lane", "bronze.before_append", "bronze.after_append"]
 
 
 def reset(town: Town, chance: random.Random) -> str:
@@ -23,6 +26,46 @@ def reset(town: Town, chance: random.Random) -> str:
     to = chance.choice(["earliest", "batch:0", _ago(chance, 30)])
     _sluice(town, "checkpoints", "reset", table, "--to", to)
     return f"{table} was reset to {to}"
+
+
+def backfill_cut_short(town: Town, chance: random.Random) -> str:
+    """A reset leaves records out; they are brought in from their topic, which dies in the middle and is asked again."""
+    _has_begun(town)
+    table = chance.choice(list(town.topics))
+    town.service.kill()
+    town.live(60)
+    town.settle()
+    _sluice(town, "checkpoints", "reset", table, "--to", "latest")
+    town.service.start()
+    town.service.wait_for(is_drained, "the query has read on from where it was reset to")
+    command = _backfill(town, table)
+    if chance.random() < 0.5:
+        town.service.kill()
+        rule = f"{chance.choice(_IN_A_BACKFILL)}=kill@{chance.randrange(1, 4)}"
+        done = town.service.command(*command, failpoints=rule)
+        if done.returncode not in (0, -9):
+            raise AssertionError(f"a backfill ended with {done.returncode}: {done.stdout}{done.stderr}")
+        town.sluice(*command)
+        return f"{table}, {'killed' if done.returncode else 'in fewer steps than'} at {rule}"
+    with ThreadPoolExecutor(1) as asking:
+        asked = asking.submit(town.sluice, *command, "--rate", "20")
+        time.sleep(chance.uniform(2, 8))
+        town.service.kill()
+        town.service.start()
+        asked.result()
+    return f"{table}, the service was killed"
+
+
+def bring_in_again(town: Town) -> None:
+    """A rewind may take back what backfills brought in: they are asked for once more."""
+    for table in town.topics if town.backfills else ():
+        town.sluice(*_backfill(town, table))
+
+
+def _backfill(town: Town, table: str) -> list[str]:
+    town.backfills += 1
+    known = ["--table", table, "--source", "kafka", "--batch-rows", "15"]
+    return ["backfill", *known, "--again", str(town.backfills), "--yes"]
 
 
 def replay(town: Town, chance: random.Random) -> str:

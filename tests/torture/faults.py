@@ -169,6 +169,7 @@ FAULTS: dict[str, tuple[int, Callable[[Town, random.Random], str]]] = {
     "full disk": (2, full_disk),
     "bad S3": (3, bad_store),
     "reset": (2, acts.reset),
+    "backfill cut short": (2, acts.backfill_cut_short),
     "replay": (1, acts.replay),
     "rewind": (2, acts.rewind),
     "rewind cut short": (2, acts.rewind_cut_short),

@@ -7,7 +7,7 @@ import random
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,15 +17,18 @@ from deploy.embedded.stack import EmbeddedStack
 from tests.support.moto import Moto
 from tests.support.service import is_drained
 from tests.support.town import Findings
+from tests.torture.acts import bring_in_again
 from tests.torture.database_town import DatabaseTown
 from tests.torture.faults import FAULTS, Skipped
 
 DISK = "size=160m"
+ENGINES = {"driver": "200000", "spark": "0", "both": "12"}
+"""Who commits -> `small_batch_rows`."""
 
 
 @dataclass
 class Report:
-    """What a torture found; `recoveries` are seconds from a death to the first new commit after it."""
+    """What a torture found; `recoveries` are seconds from a death to the first new commit after it, by engine."""
 
     seed: int
     lake: str
@@ -37,7 +40,7 @@ class Report:
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
-    recoveries: list[float] = field(default_factory=list)
+    recoveries: dict[str, list[float]] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -56,6 +59,7 @@ class Torture:
         seed: int,
         *,
         store: Moto | None = None,
+        engines: Sequence[str] = ("driver",),
         say: Callable[[str], None] = print,
     ) -> None:
         self._mount = folder / "lake"
@@ -64,6 +68,7 @@ class Torture:
         root = "" if store is None else f"s3://{store.bucket}/torture{seed}"
         self.town = DatabaseTown(stack, folder, jars, f"torture{seed}", seed=seed, root=root, store=store)
         self.chance = random.Random(seed)
+        self._engines, self._engine = engines, ""
         self.report = Report(seed, "a file system" if store is None else "S3")
         self._say = say
 
@@ -86,6 +91,9 @@ class Torture:
     def _round(self, number: int, named: str | None) -> None:
         likely = {name: weight for name, (weight, _) in FAULTS.items() if name not in self.report.skipped}
         name = named or self.chance.choices(list(likely), list(likely.values()))[0]
+        # Whatever starts from now on has this round's engine, a service that runs keeps its own.
+        self._engine = self.chance.choice(self._engines)
+        self.town.set("small_batch_rows", ENGINES[self._engine])
         self._ensure_runs()
         self.town.live(40)
         try:
@@ -103,13 +111,15 @@ class Torture:
             self._wait_for_commit(died)
         self.town.settle()
         self.town.service.wait_for(is_drained, f"all is read after {name} ({what})")
+        if name.startswith("rewind"):
+            bring_in_again(self.town)
         self.report.rounds += 1
         self.report.faults[name] += 1
         found = self.town.look()
         self._take(found)
         self._say(
-            f"round {number + 1}: {name} ({what}): {found.records:,} records, lost {len(found.lost)}, "
-            f"duplicated {len(found.doubled)}, wrong {len(found.wrong)}"
+            f"round {number + 1}, by {self._engine}: {name} ({what}): {found.records:,} records, "
+            f"lost {len(found.lost)}, duplicated {len(found.doubled)}, wrong {len(found.wrong)}"
         )
 
     def _take(self, found: Findings) -> None:
@@ -139,7 +149,7 @@ class Torture:
             time.sleep(0.1)
             if time.monotonic() - died > 180:
                 return
-        self.report.recoveries.append(time.monotonic() - died)
+        self.report.recoveries.setdefault(self._engine, []).append(time.monotonic() - died)
 
     def _rows(self) -> int:
         return sum(
