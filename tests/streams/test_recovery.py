@@ -109,6 +109,55 @@ def test_a_batch_that_was_cut_short_goes_back_with_its_table(town: Town, monkeyp
     town.sluice("verify")
 
 
+def test_a_redrive_goes_back_with_its_table_and_todays_contract_judges_what_is_read_again(town: Town) -> None:
+    contract = town.folder / "pipeline/contracts/visits.schema.json"
+    wide = contract.read_text()
+    narrow = json.loads(wide)
+    narrow["properties"]["at"]["maxLength"] = len("2026-01-01 00:00:00")
+    contract.write_text(json.dumps(narrow))
+    redrive = ("errors", "redrive", "--table", "bronze.visits", "--yes")
+
+    def visit(number: int) -> None:
+        producer = Producer({"bootstrap.servers": town.stack.kafka.bootstrap})
+        town.send(producer, "bronze.visits", number, {"visit": number, "person": 1, "at": "2026-01-01 00:00:00.000"})
+        assert producer.flush(30) == 0
+        once(town)
+
+    def late_visits() -> list[int]:
+        return [number for (number,) in rows_of(town.lake.table("gold.fact_visits"), "visit") if number >= 5000]
+
+    town.live(40)
+    visit(5000)
+    time.sleep(1.1)
+    cut = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime())
+    before = town.tables()
+    visit(5001)
+    contract.write_text(wide)
+    town.sluice(*redrive)
+    once(town)
+    after = town.tables()
+    assert late_visits() == [5000, 5001]
+
+    # The one that was rejected before is open again, the one that was so later is read again.
+    town.sluice("rewind", "--to", cut, "--yes")
+    assert town.tables() == before
+    once(town)
+    assert late_visits() == [5001]
+    town.sluice("audit")
+    town.sluice(*redrive)
+    once(town)
+    assert town.tables() == after
+    town.sluice("audit")
+    town.sluice("verify")
+
+    # Where the rewind is undone, both are there as they were.
+    [act] = [one for one in Journal(town.lake).acts() if one.action.action == "rewind"]
+    town.sluice("rewind", "--to", f"act:{act.id[:8]}", "--yes")
+    once(town)
+    assert town.tables() == after
+    town.sluice("audit")
+
+
 def test_a_reset_reads_again_and_writes_nothing_twice(town: Town) -> None:
     town.live(150)
     once(town)
