@@ -65,13 +65,18 @@ def main() -> int:
         if store is not None:
             jars.resolve("s3")
         torture = Torture(stack, Path(folder), jars.resolve("service"), given.seed, store=store, engines=engines)
-        report = torture.run(given.rounds, given.only.split(",") if given.only else None)
-    text = text_of(report)
-    place = build_folder() / "torture" / f"{given.store}-{given.seed}.md"
+        try:
+            torture.run(given.rounds, given.only.split(",") if given.only else None)
+        finally:
+            tell(torture.report, build_folder() / "torture" / f"{given.store}-{given.seed}.md")
+    return 0 if torture.report.is_clean else 1
+
+
+def tell(report: Report, place: Path) -> None:
+    """Print the report and keep it, also one of rounds that came to no end."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(text)
+    place.write_text(text := text_of(report))
     print(f"\n{text}\nThe report is in {place}.")
-    return 0 if report.is_clean else 1
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -55,8 +56,9 @@ def kill_jvm(town: Town, chance: random.Random) -> str:
     assert town.service.process is not None
     time.sleep(chance.uniform(0, 2))
     for child in psutil.Process(town.service.process.pid).children(recursive=True):
-        if child.name() == "java":
-            child.kill()
+        with suppress(psutil.NoSuchProcess):  # a worker of the JVM that was killed just now
+            if child.name() == "java":
+                child.kill()
     town.service.process.wait(240)
     return "its JVM was killed"
 

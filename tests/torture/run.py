@@ -84,8 +84,8 @@ class Torture:
             self._ensure_runs()
             self._finish()
         finally:
+            self.report.seconds = time.monotonic() - began
             self._end()
-        self.report.seconds = time.monotonic() - began
         return self.report
 
     def _round(self, number: int, named: str | None) -> None:
