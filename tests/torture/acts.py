@@ -58,8 +58,10 @@ def backfill_cut_short(town: Town, chance: random.Random) -> str:
 
 def bring_in_again(town: Town) -> None:
     """A rewind may take back what backfills brought in: they are asked for once more."""
-    for table in town.topics if town.backfills else ():
-        town.sluice(*_backfill(town, table))
+    if town.backfills:
+        for table in town.topics:
+            town.sluice(*_backfill(town, table))
+        town.service.wait_for(is_drained, "what was brought in again is in every table")
 
 
 def _backfill(town: Town, table: str) -> list[str]:
