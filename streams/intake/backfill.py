@@ -25,6 +25,7 @@ from pyspark.sql import SparkSession
 from checkpoints import generations, ledger
 from checkpoints.commits import CommitLog
 from checkpoints.effective import held_offsets, taken_back
+from checkpoints.errors import CheckpointBehind
 from checkpoints.failpoints import reach
 from checkpoints.generations import Start, pieces
 from checkpoints.planned_batches import PlannedBatches
@@ -32,7 +33,7 @@ from checkpoints.requests import Backfill
 from checkpoints.watermarks import Watermarks
 from streams.bronze import BatchOutcome, BronzeStep
 from streams.handover import Handover
-from streams.intake.errors import BackfillUndone, NotYetPassed
+from streams.intake.errors import BackfillLost, BackfillUndone, NotYetPassed
 from streams.intake.files import FileSource
 from streams.intake.jdbc import JdbcSource
 from streams.intake.kafka import TopicSource
@@ -141,7 +142,7 @@ def run_backfill(
     3. Hand it to the tables below.
     4. Note that it is done, and wait where it goes faster than it may.
 
-    Raises CutShort once `stopping` is set, BackfillUndone, NotYetPassed.
+    Raises CutShort once `stopping` is set, BackfillUndone, BackfillLost, NotYetPassed.
     """
     stopping = stopping or threading.Event()
     step = step_for(live, request, source)
@@ -171,7 +172,10 @@ def run_backfill(
             known = live.decoder
             step.learner.adopt(known.contract, step.table)
         with whole_batch(step, source, spark, planned, batch) as records:
-            outcome = step.run(records, batch)
+            try:
+                outcome = step.run(records, batch)
+            except CheckpointBehind as behind:
+                raise BackfillLost(behind) from behind
         before = Planned(before.reads, planned.offsets(batch).end[source.topic])
         # 3
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from checkpoints.errors import CheckpointBehind
 from schemas.errors import SluiceError, WrongUsage
 
 
@@ -68,6 +69,18 @@ class BackfillUndone(SluiceError):
             f"{table} was rewound or restored since, and no longer has all {batches} batches that this backfill had "
             "brought. Give the same command `--again NAME`: all of it is read once more, and what is there still is "
             "not changed by it below bronze."
+        )
+
+
+class BackfillLost(SluiceError):
+    """A table has batches of a backfill that its checkpoint would make otherwise."""
+
+    def __init__(self, behind: CheckpointBehind) -> None:
+        self.table, self.checkpoint = behind.table, behind.checkpoint
+        super().__init__(
+            f"{self.table} holds {behind.held + 1} batches of this backfill, but {self.checkpoint} {behind.planned}: "
+            "it was lost or changed. Give the same command `--again NAME`: all of it is read once more, and what is "
+            "there is not changed by it below bronze."
         )
 
 

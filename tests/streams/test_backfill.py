@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,8 +32,16 @@ from streams.audit.table import audit
 from streams.commands.asking import handing_down
 from streams.errors import TooManyRejects
 from streams.graph import Graph
-from streams.intake.backfill import run_backfill
-from streams.intake.errors import BackfillUndone, FilesChanged, NoBackfill, NoFiles, NotYetPassed, UnknownFile
+from streams.intake.backfill import number_of, run_backfill
+from streams.intake.errors import (
+    BackfillLost,
+    BackfillUndone,
+    FilesChanged,
+    NoBackfill,
+    NoFiles,
+    NotYetPassed,
+    UnknownFile,
+)
 from streams.intake.files import FileSource
 from streams.intake.kafka import TopicSource
 from streams.intake.make import source_of
@@ -203,6 +212,26 @@ def test_what_was_taken_back_is_not_said_to_be_there(
         bring(graph, spark, request, settings)
     assert bring(graph, spark, request.model_copy(update={"again": "2"}), settings)["accepted"] == 30
     assert len(rows_of(table.path, "_offset")) == 30
+    assert state(graph) == there
+
+
+@pytest.mark.parametrize("lost", ["", "offsets"])
+def test_one_whose_checkpoint_is_lost_finds_its_batches_or_says_that_they_are_others(
+    lost: str, graph: Graph, settings: Settings, spark: SparkSession, tmp_path: Path
+) -> None:
+    path = write_lines(tmp_path / "old.jsonl", [visit(n, 1) for n in range(30)])
+    request = files("bronze.visits", path, batch_rows=10)
+    checkpoint = graph.lake.checkpoint("bronze.visits", number_of(request))
+    bring(graph, spark, request, settings)
+    there, bronze = state(graph), rows_of(graph.lake.table("bronze.visits"))
+
+    shutil.rmtree(Path(checkpoint, lost))
+    assert bring(graph, spark, request, settings)["read"] == 0
+    assert (state(graph), rows_of(graph.lake.table("bronze.visits"))) == (there, bronze)
+    shutil.rmtree(Path(checkpoint, lost))
+    with pytest.raises(BackfillLost, match=r"holds 3 batches of this backfill, but .* `--again NAME`"):
+        bring(graph, spark, request.model_copy(update={"batch_rows": 20}), settings)
+    assert bring(graph, spark, request.model_copy(update={"again": "2"}), settings)["accepted"] == 30
     assert state(graph) == there
 
 
