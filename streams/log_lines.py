@@ -5,6 +5,7 @@ import json
 import logging
 import sys
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
@@ -22,7 +23,7 @@ _STACK_LIMIT: Final = 32_768
 _STYLES: Final = {"DEBUG": "dim", "INFO": "green", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 
 
-class LineHandler(logging.Handler):
+class LineHandler(logging.Handler, ABC):
     """Writes a line per event to the present standard error; a log that can not be written stops nobody."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -30,9 +31,9 @@ class LineHandler(logging.Handler):
         with contextlib.suppress(Exception):
             self.write(as_fields(record))
 
+    @abstractmethod
     def write(self, line: dict[str, object]) -> None:
         """Write the event's fields."""
-        raise NotImplementedError
 
 
 class JsonHandler(LineHandler):
