@@ -67,7 +67,7 @@ def test_spark_commits_where_no_other_commit_stands(
 ) -> None:
     """Every batch is Spark's, and its commits are conditional: an object of the commit's name keeps it out."""
     town = Town(stack, tmp_path, service_jars, "large", root=f"s3://{store.bucket}/large")
-    town.service.settings = {**town.service.settings, "small_batch_rows": "0"}
+    town.set("small_batch_rows", "0")
     town.service.start()
     for _ in range(2):
         town.live(60)

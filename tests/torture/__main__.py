@@ -55,8 +55,8 @@ def main() -> int:
         help=f"who commits, drawn anew in each round: some of {', '.join(ENGINES)}, with commas",
     )
     given = parser.parse_args()
-    engines = given.engines.split(",")
-    if unknown := [*({*engines} - {*ENGINES}), *({*(given.only or "kill").split(",")} - {*FAULTS})]:
+    engines, only = given.engines.split(","), given.only.split(",") if given.only else None
+    if unknown := {*engines} - {*ENGINES} | {*(only or ())} - {*FAULTS}:
         parser.error(f"there is no {', '.join(unknown)}: faults are {', '.join(FAULTS)}; engines {', '.join(ENGINES)}")
     with ExitStack() as held:
         folder = held.enter_context(tempfile.TemporaryDirectory(prefix="sluice-torture-"))
@@ -66,7 +66,7 @@ def main() -> int:
             jars.resolve("s3")
         torture = Torture(stack, Path(folder), jars.resolve("service"), given.seed, store=store, engines=engines)
         try:
-            torture.run(given.rounds, given.only.split(",") if given.only else None)
+            torture.run(given.rounds, only)
         finally:
             tell(torture.report, build_folder() / "torture" / f"{given.store}-{given.seed}.md")
     return 0 if torture.report.is_clean else 1

@@ -42,11 +42,9 @@ def backfill_cut_short(town: Town, chance: random.Random) -> str:
     if chance.random() < 0.5:
         town.service.kill()
         rule = f"{chance.choice(_IN_A_BACKFILL)}=kill@{chance.randrange(1, 4)}"
-        done = town.service.command(*command, failpoints=rule)
-        if done.returncode not in (0, -9):
-            raise AssertionError(f"a backfill ended with {done.returncode}: {done.stdout}{done.stderr}")
+        end = _cut_short(town, rule, *command)
         town.sluice(*command)
-        return f"{table}, {'killed' if done.returncode else 'in fewer steps than'} at {rule}"
+        return f"{table}, {end}"
     with ThreadPoolExecutor(1) as asking:
         asked = asking.submit(town.sluice, *command, "--rate", "20")
         time.sleep(chance.uniform(2, 8))
@@ -97,10 +95,7 @@ def rewind_cut_short(town: Town, chance: random.Random) -> str:
     town.service.kill()
     rule = f"rewind.between_tables=kill@{chance.randrange(1, 4)}"
     to = _ago(chance, 60)
-    done = town.service.command("rewind", "--to", to, "--yes", failpoints=rule)
-    if done.returncode not in (0, -9):
-        raise AssertionError(f"a rewind that was to die ended with {done.returncode}: {done.stdout}{done.stderr}")
-    return f"back to {to}, {'killed' if done.returncode else 'in fewer steps than'} at {rule}"
+    return f"back to {to}, {_cut_short(town, rule, 'rewind', '--to', to, '--yes')}"
 
 
 def lose_checkpoint(town: Town, chance: random.Random) -> str:
@@ -131,6 +126,16 @@ def _has_begun(town: Town) -> None:
 def _ago(chance: random.Random, most_seconds: float) -> str:
     at = datetime.now(UTC) - timedelta(seconds=chance.uniform(1, most_seconds))
     return at.isoformat(timespec="milliseconds")
+
+
+def _cut_short(town: Town, rule: str, *command: str) -> str:
+    """Run a command that is to die by a failpoint; how it ended."""
+    done = town.service.command(*command, failpoints=rule)
+    if done.returncode not in (0, -9):
+        raise AssertionError(
+            f"{command[0]}, which was to die, ended with {done.returncode}: {done.stdout}{done.stderr}"
+        )
+    return f"{'killed' if done.returncode else 'in fewer steps than'} at {rule}"
 
 
 def _sluice(town: Town, *arguments: str) -> str:

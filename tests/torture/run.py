@@ -14,6 +14,7 @@ from pathlib import Path
 from deltalake import DeltaTable
 
 from deploy.embedded.stack import EmbeddedStack
+from schemas.settings import Settings
 from tests.support.moto import Moto
 from tests.support.service import is_drained
 from tests.support.town import Findings
@@ -22,7 +23,7 @@ from tests.torture.database_town import DatabaseTown
 from tests.torture.faults import FAULTS, Skipped
 
 DISK = "size=160m"
-ENGINES = {"driver": "200000", "spark": "0", "both": "12"}
+ENGINES = {"driver": str(Settings.model_fields["small_batch_rows"].default), "spark": "0", "both": "12"}
 """Who commits -> `small_batch_rows`."""
 
 
@@ -118,7 +119,7 @@ class Torture:
         found = self.town.look()
         self._take(found)
         self._say(
-            f"round {number + 1}, by {self._engine}: {name} ({what}): {found.records:,} records, "
+            f"round {number + 1}, starts by {self._engine}: {name} ({what}): {found.records:,} records, "
             f"lost {len(found.lost)}, duplicated {len(found.doubled)}, wrong {len(found.wrong)}"
         )
 

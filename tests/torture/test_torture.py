@@ -89,7 +89,7 @@ def test_a_wedged_batch_fails_the_watchdog_and_sigterm_waits_for_it_or_aborts_it
 ) -> None:
     town = Town(stack, tmp_path, service_jars, "wedged")
     town.live(20)
-    town.service.settings = {**town.service.settings, "stall_seconds": "1.5"}
+    town.set("stall_seconds", "1.5")
     place = "bronze.before_append[bronze.visits]"
 
     def is_seen(_: object) -> bool:
@@ -111,7 +111,7 @@ def test_a_wedged_batch_fails_the_watchdog_and_sigterm_waits_for_it_or_aborts_it
 
     # Where that takes too long, it is left, and the exit code says so.
     town.live(20)
-    town.service.settings = {**town.service.settings, "drain_seconds": "1"}
+    town.set("drain_seconds", "1")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(failpoints.VARIABLE, f"{place}=sleep:600")
         town.service.start()
